@@ -1,0 +1,1 @@
+//! What the user configured, and what it means.

@@ -1,0 +1,143 @@
+//! The map file: what a run found, and how.
+//!
+//! [`MapFile`] is everything about one detector; a writer per output format. This module knows no
+//! fitting and no ranks.
+
+use std::path::PathBuf;
+
+use ndarray::{Array1, Array2, Array3};
+
+use crate::scan::{Axes, Metadata, Scalers, Times};
+
+/// The maps of one detector. NaN where a pixel could not be fitted.
+#[derive(Clone, Debug)]
+pub struct Maps {
+    /// Component names, length K: elements by Z (K lines), then `*_L` by Z, `*_M` by Z, then pile-ups and scatter.
+    pub components: Vec<String>,
+    /// Net counts in each component's first line, `[K, row, col]` \[counts\].
+    pub amplitudes: Array3<f32>,
+    /// Free shape parameters: MAPS name and unit, length P.
+    pub parameters: Vec<(String, String)>,
+    /// Their fitted values, `[P, row, col]`.
+    pub parameter_values: Array3<f32>,
+    /// The objective at the end, `[row, col]`, in `objective_unit`.
+    pub objective: Array2<f32>,
+    /// Coefficient of determination of the counts in the fit window, `[row, col]` \[1\].
+    pub r_squared: Array2<f32>,
+    /// The same of log10(counts + 1), `[row, col]` \[1\].
+    pub r_squared_log: Array2<f32>,
+    /// Optimiser steps taken, `[row, col]`.
+    pub steps: Array2<u32>,
+    /// How the fit ended, `[row, col]`; codes in [`crate::kernels::Status`].
+    pub status: Array2<u8>,
+    /// All counts of the pixel, over all channels, `[row, col]` \[counts\].
+    pub total_counts: Array2<f32>,
+    /// Time that makes counts into counts per second, `[row, col]` \[s\]; `None` when unknown.
+    pub live_time: Option<Array2<f32>>,
+}
+
+/// Spectra of the whole scan, each over all N channels.
+#[derive(Clone, Debug)]
+pub struct Summed {
+    /// Energy of each channel at the first-pass calibration, `[N]` \[keV\].
+    pub energy: Array1<f64>,
+    /// First-pass calibration: offset \[keV\], slope \[keV/channel\], quadratic \[keV/channel²\].
+    pub calibration: [f64; 3],
+    /// Fit window: first channel and number of channels.
+    pub window: (usize, usize),
+    /// Sum of all pixels' counts, `[N]` \[counts\].
+    pub spectrum: Array1<f64>,
+    /// Sum of all pixels' fitted spectra with background, `[N]`, zero outside the window \[counts\].
+    pub fitted: Array1<f64>,
+    /// Sum of all pixels' backgrounds, `[N]`, zero outside the window \[counts\].
+    pub background: Array1<f64>,
+    /// Fit of the summed spectrum itself, background included, `[N]`, zero outside the window \[counts\].
+    pub fit_of_sum: Array1<f64>,
+    /// Background of the summed spectrum, `[N]`, zero outside the window \[counts\].
+    pub background_of_sum: Array1<f64>,
+}
+
+/// One row of the parameter table.
+#[derive(Clone, Debug)]
+pub struct ParameterRow {
+    /// MAPS name.
+    pub name: String,
+    /// Unit.
+    pub unit: String,
+    /// First-pass value, lower bound, upper bound.
+    pub value: [f64; 3],
+    /// Fitted per pixel?
+    pub free: bool,
+}
+
+/// How a result was made.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// xrfit's version.
+    pub version: String,
+    /// Commit it was built from, `unknown` outside a repository.
+    pub commit: String,
+    /// The command line.
+    pub command: String,
+    /// The resolved configuration, TOML.
+    pub configuration: String,
+    /// Engine and device, e.g. `cpu, AVX-512, f32`.
+    pub engine: String,
+    /// Ranks and threads, and what carries the messages.
+    pub cluster: String,
+    /// Input file.
+    pub input: PathBuf,
+    /// Its SHA-256, hexadecimal.
+    pub input_sha256: String,
+    /// When the run began, ISO 8601, UTC.
+    pub started: String,
+    /// How long it took \[s\].
+    pub seconds: f64,
+}
+
+/// What a map file does about the spectra themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpectraPolicy {
+    /// An external link to the input.
+    Link,
+    /// A copy of the counts.
+    Copy,
+    /// Nothing.
+    None,
+}
+
+/// Which MAPS analysis group the maps go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Analysis {
+    /// `/MAPS/XRF_Analyzed/Fitted`: nonlinear fits.
+    Fitted,
+    /// `/MAPS/XRF_Analyzed/NNLS`: linear non-negative fits.
+    Nnls,
+}
+
+/// Everything a map file holds.
+#[derive(Clone, Debug)]
+pub struct MapFile {
+    /// Which group.
+    pub analysis: Analysis,
+    /// The maps.
+    pub maps: Maps,
+    /// Unit of `maps.objective`, e.g. `counts^2`.
+    pub objective_unit: String,
+    /// Meaning of each status code: code and sentence.
+    pub status_meanings: Vec<(u8, String)>,
+    /// The whole-scan spectra.
+    pub summed: Summed,
+    /// Every model parameter.
+    pub parameters: Vec<ParameterRow>,
+    /// Times as recorded.
+    pub times: Times,
+    /// Scalers.
+    pub scalers: Scalers,
+    /// Positions.
+    pub axes: Axes,
+    /// Scan metadata.
+    pub metadata: Metadata,
+    /// How it was made.
+    pub provenance: Provenance,
+}

@@ -1,0 +1,196 @@
+//! What a fit needs to know: lines, parameters, objective and optimiser, resolved. The only input of
+//! an engine besides the spectra; no element names, files or ranks matter to it.
+
+use crate::kernels;
+
+/// Which tail fraction belongs to a line, and whether it is normalised; MAPS' line types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Family {
+    /// K-alpha and all L lines: F_TAIL_*.
+    Alpha = 0,
+    /// K-beta lines: KB_F_TAIL_*.
+    Beta = 1,
+    /// M lines: no tail, not normalised by the step.
+    M = 2,
+}
+
+/// One emission line as the kernels see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Index of its component.
+    pub component: usize,
+    /// Energy \[keV\].
+    pub energy: f64,
+    /// Intensity over the component's first line \[1\].
+    pub ratio: f64,
+    /// `mu_fraction` of the step and linear tail terms \[cm²/g\].
+    pub mu: f64,
+    /// Multiplier of the tail length \[1\].
+    pub width: f64,
+    /// The line exists for incident energies above this \[keV\]; -1: always.
+    pub edge: f64,
+    /// Line type.
+    pub family: Family,
+}
+
+/// One fitted variable: start, bounds, whether it moves, and Adam's learning rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Variable {
+    /// First-pass value; log10 counts for an amplitude.
+    pub start: f64,
+    /// Lower bound.
+    pub lower: f64,
+    /// Upper bound.
+    pub upper: f64,
+    /// Fitted?
+    pub free: bool,
+    /// Learning rate per step.
+    pub rate: f64,
+}
+
+/// Shape of the low-energy tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Tail {
+    /// No tails, whatever the fractions say.
+    None = 0,
+    /// MAPS: above the line the exponential is dropped.
+    Maps = 1,
+    /// The textbook form (van Espen).
+    Hypermet = 2,
+}
+
+/// Which channel spacing turns the escape energy into channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum EscapeShift {
+    /// The spacing at each channel.
+    Local = 0,
+    /// The spacing of the first two channels (XRF-Maps).
+    First = 1,
+    /// The mean spacing (MapsTorch).
+    Mean = 2,
+}
+
+/// Order in which SNIP updates channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(i32)]
+pub enum SnipOrder {
+    /// All at once.
+    Simultaneous = 0,
+    /// Ascending and in place (XRF-Maps).
+    InPlace = 1,
+}
+
+/// What is added to the model before it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Background {
+    /// Nothing.
+    None = 0,
+    /// SNIP of the spectrum itself, at the first-pass calibration, frozen during the fit.
+    Snip = 1,
+    /// A background given with the spectra.
+    Given = 2,
+}
+
+/// What is minimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Objective {
+    /// Mean over the window's channels of (model + background - counts)².
+    Mse = 0,
+}
+
+impl Objective {
+    /// Unit of its value.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Objective::Mse => "counts^2",
+        }
+    }
+}
+
+/// What minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Optimizer {
+    /// Adam on shape parameters and log10 amplitudes (Kingma & Ba 2015).
+    Adam = 0,
+    /// Amplitudes alone, by non-negative linear least squares with the shapes as they start.
+    Nnls = 1,
+}
+
+/// The resolved fit of one detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Channels of a spectrum as recorded.
+    pub channels: usize,
+    /// Fit window: first channel.
+    pub first: usize,
+    /// Fit window: number of channels.
+    pub count: usize,
+    /// Component names, in output order, scatter included.
+    pub components: Vec<String>,
+    /// Index of the elastic peak among the components.
+    pub elastic: Option<usize>,
+    /// Index of the Compton peak among the components.
+    pub compton: Option<usize>,
+    /// Emission lines.
+    pub lines: Vec<Line>,
+    /// Shape parameters in the kernels' order.
+    pub parameters: Vec<Variable>,
+    /// log10 amplitudes \[log10 counts\], one per component.
+    pub amplitudes: Vec<Variable>,
+    /// Energy per electron-hole pair \[eV\].
+    pub pair_energy_ev: f64,
+    /// Tail shape.
+    pub tail: Tail,
+    /// Escape shift.
+    pub escape_shift: EscapeShift,
+    /// Background.
+    pub background: Background,
+    /// SNIP order.
+    pub snip_order: SnipOrder,
+    /// SNIP width factor (MAPS' SNIP_WIDTH) \[1\].
+    pub snip_width: f64,
+    /// What is minimised.
+    pub objective: Objective,
+    /// What minimises.
+    pub optimizer: Optimizer,
+    /// Steps of the optimiser.
+    pub steps: usize,
+    /// Relative decrease of the objective over 50 steps below which Adam stops; 0: never.
+    pub tolerance: f64,
+    /// Start amplitudes from a non-negative linear solve rather than from the starts.
+    pub solve_start: bool,
+    /// Counts below the background count as zero in linear solves (XRF-Maps' NNLS).
+    pub clip_net_counts: bool,
+    /// A channel at this count is saturated.
+    pub saturation: Option<f32>,
+}
+
+impl Problem {
+    /// Value of a shape parameter at the start, by its MAPS name.
+    ///
+    /// # Panics
+    ///
+    /// When the model has no such parameter.
+    pub fn start(&self, name: &str) -> f64 {
+        let index = kernels::parameter_index(name)
+            .unwrap_or_else(|| panic!("the model has no parameter {name}"));
+        self.parameters[index].start
+    }
+
+    /// Indices of the free shape parameters.
+    pub fn free_parameters(&self) -> Vec<usize> {
+        (0..self.parameters.len()).filter(|&i| self.parameters[i].free).collect()
+    }
+}
