@@ -28,6 +28,7 @@ fn main() {
             .flag("-fno-exceptions")
             .flag("-fno-rtti")
             .warnings(true)
+            .flag("-Wno-unused-parameter")
             .flag_if_supported("-Wno-unknown-pragmas");
         for flag in *flags {
             build.flag(flag);

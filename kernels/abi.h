@@ -1,5 +1,5 @@
-// The C ABI between kernels/ and src/kernels.rs. Plain data; both sides state the same layout and
-// xrf_abi_size() lets a test compare them.
+// The C ABI between kernels/ and src/kernels.rs. Plain data; both sides state the same layouts, and
+// xrf_sizes() lets a test compare them. Arrays of counts are float or double by engine.
 #pragma once
 #include <stdint.h>
 
@@ -28,8 +28,9 @@ struct XrfProblem {
     const uint8_t *free;      // [variables]
     double pair_energy_ev;
     double snip_width;
-    double tolerance;         // relative decrease of the objective over XRF_PATIENCE steps that ends Adam; 0 never
+    double tolerance;         // relative decrease of the objective over 50 steps that ends Adam; 0 never
     int32_t tail, escape_shift, snip_order, background, objective, optimizer, steps;
+    int32_t snip_channels;    // SNIP's widest distance is taken over this many channels
     int32_t start_amplitudes; // 0: as given, 1: non-negative least squares with the start's shapes
     int32_t clip_net_counts;  // XRF-Maps' NNLS: counts below the background count as zero
     float saturation;         // a channel at this count is saturated; infinity: never
@@ -45,4 +46,39 @@ enum { XRF_ADAM = 0, XRF_NNLS = 1 };
 enum {
     XRF_CONVERGED = 0, XRF_STEP_LIMIT = 1, XRF_EMPTY = 2, XRF_NOT_FINITE = 3,
     XRF_SATURATED = 4, XRF_DIVERGED = 5
+};
+
+// One spectrum to work on.
+struct XrfSpectrum {
+    const void *counts;      // [n_channels]
+    const void *background;  // [count], or null
+    const double *start;     // [variables]
+};
+
+// What a fit gives back; the arrays are the caller's.
+struct XrfFit {
+    double *variables;  // [variables] shape parameters, then linear amplitudes [counts]
+    void *fitted;       // [count] model and background
+    void *background;   // [count]
+    double objective, r_squared, r_squared_log, counts;
+    int32_t steps, status;
+};
+
+// What an evaluation gives back.
+struct XrfEvaluation {
+    void *total;       // [count] all components, escape included
+    void *components;  // [n_components, count] without escape, or null
+    double *gradient;  // [variables] of the objective, or null
+    double objective;
+};
+
+// One precision of the CPU engine.
+struct XrfEngine {
+    void *(*new_shared)(const XrfProblem *);
+    void (*drop_shared)(void *);
+    void *(*new_workspace)(const XrfProblem *);
+    void (*drop_workspace)(void *);
+    void (*fit)(const XrfProblem *, const void *shared, void *workspace, const XrfSpectrum *, XrfFit *);
+    void (*evaluate)(const XrfProblem *, void *workspace, const XrfSpectrum *, XrfEvaluation *);
+    void (*background)(const XrfProblem *, const void *shared, void *workspace, const void *counts, void *out);
 };

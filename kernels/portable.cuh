@@ -6,6 +6,7 @@
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define XRF_FN __device__ __forceinline__
+#define XRF_METHOD __device__ __forceinline__
 #define XRF_SIMD
 #define XRF_RESTRICT __restrict__
 #else
@@ -13,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 #define XRF_FN static inline __attribute__((always_inline))
-#define XRF_NOINLINE static __attribute__((noinline))
+#define XRF_METHOD inline __attribute__((always_inline))
 #define XRF_SIMD _Pragma("omp simd")
 #define XRF_RESTRICT __restrict__
 #endif

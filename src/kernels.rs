@@ -2,8 +2,12 @@
 //!
 //! Nothing here computes. `kernels/abi.h` states the same layouts.
 
-use std::ffi::{CStr, c_char};
+pub(crate) mod abi;
+
+use std::ffi::CStr;
 use std::sync::OnceLock;
+
+use crate::error::{Error, Result};
 
 /// One shape parameter of the model, from `kernels/parameters.cuh`.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,19 +28,95 @@ pub struct ParameterInfo {
     pub rate: f64,
 }
 
-#[repr(C)]
-struct ParameterRow {
-    name: *const c_char,
-    unit: *const c_char,
-    meaning: *const c_char,
-    value: f64,
-    lower: f64,
-    upper: f64,
-    rate: f64,
+/// The instruction set the CPU kernels use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Simd {
+    /// What every machine of the architecture has (x86-64-v2: SSE4.2).
+    Baseline,
+    /// x86-64-v3: AVX2 and FMA.
+    Avx2,
+    /// x86-64-v4: AVX-512.
+    Avx512,
 }
 
-unsafe extern "C" {
-    fn xrf_parameters_v2(count: *mut i32) -> *const ParameterRow;
+impl Simd {
+    /// The best one of this machine and build, or the one that `XRFIT_SIMD` (v2, v3, v4) forces.
+    ///
+    /// # Errors
+    ///
+    /// When `XRFIT_SIMD` names a set this machine does not have.
+    pub fn choose() -> Result<Self> {
+        let best = *Self::available().last().expect("the baseline is always there");
+        let Ok(forced) = std::env::var("XRFIT_SIMD") else { return Ok(best) };
+        Self::available().into_iter().find(|s| s.level() == forced).ok_or_else(|| {
+            Error::Engine(format!(
+                "XRFIT_SIMD={forced} cannot be had (this machine offers {}); unset it or choose one of these",
+                Self::available().iter().map(|s| s.level()).collect::<Vec<_>>().join(", ")
+            ))
+        })
+    }
+
+    /// Every set this machine and this build have, ascending.
+    pub fn available() -> Vec<Self> {
+        let mut sets = vec![Simd::Baseline];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("bmi2")
+            {
+                sets.push(Simd::Avx2);
+                if ["f", "bw", "cd", "dq", "vl"].iter().all(|&f| has_avx512(f)) {
+                    sets.push(Simd::Avx512);
+                }
+            }
+        }
+        sets
+    }
+
+    /// Its psABI level: `v2`, `v3` or `v4`.
+    pub const fn level(self) -> &'static str {
+        match self {
+            Simd::Baseline => "v2",
+            Simd::Avx2 => "v3",
+            Simd::Avx512 => "v4",
+        }
+    }
+
+    pub(crate) fn entry_points(self) -> &'static abi::EntryPoints {
+        match self {
+            #[cfg(xrf_v3)]
+            Simd::Avx2 => &abi::V3,
+            #[cfg(xrf_v4)]
+            Simd::Avx512 => &abi::V4,
+            _ => &abi::V2,
+        }
+    }
+
+    /// Sums `n` f32 exponentials: the yardstick that benchmarks compare a fit with.
+    pub fn exponentials(self, n: usize) -> f32 {
+        // SAFETY: the function only computes; the set was found on this machine.
+        unsafe { (self.entry_points().exponentials)(n as i32) }
+    }
+
+    /// Sizes of the structures shared with the kernels: theirs and ours, which must agree.
+    pub fn layout_sizes(self) -> ([u64; 4], [u64; 4]) {
+        let mut theirs = [0; 4];
+        // SAFETY: the function writes four values.
+        unsafe { (self.entry_points().sizes)(theirs.as_mut_ptr()) };
+        (theirs, abi::sizes())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512(part: &str) -> bool {
+    match part {
+        "f" => is_x86_feature_detected!("avx512f"),
+        "bw" => is_x86_feature_detected!("avx512bw"),
+        "cd" => is_x86_feature_detected!("avx512cd"),
+        "dq" => is_x86_feature_detected!("avx512dq"),
+        _ => is_x86_feature_detected!("avx512vl"),
+    }
 }
 
 /// Every shape parameter, in the kernels' order.
@@ -46,7 +126,7 @@ pub fn parameters() -> &'static [ParameterInfo] {
         let mut count = 0;
         // SAFETY: the function returns a static table of `count` rows of this layout.
         let rows = unsafe {
-            let first = xrf_parameters_v2(&mut count);
+            let first = (abi::V2.parameters)(&mut count);
             std::slice::from_raw_parts(first, count as usize)
         };
         // SAFETY: every name is a NUL-terminated string literal of ASCII in the table.
@@ -98,6 +178,15 @@ impl Status {
         Status::Saturated,
         Status::Diverged,
     ];
+
+    /// The status of a code.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such code.
+    pub fn from_code(code: i32) -> Self {
+        Self::ALL[usize::try_from(code).expect("status codes count from 0")]
+    }
 
     /// True when the spectrum has a fit.
     pub fn is_fitted(self) -> bool {

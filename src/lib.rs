@@ -36,9 +36,11 @@ pub mod lines;
 pub mod kernels;
 pub mod problem;
 
+pub mod engine;
+
 pub mod config;
 
-pub mod tile;
 pub mod cluster;
+pub mod tile;
 
 pub mod maps;

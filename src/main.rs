@@ -1,1 +1,3 @@
+//! The command `xrfit`.
+
 fn main() {}

@@ -161,6 +161,9 @@ pub struct Problem {
     pub snip_order: SnipOrder,
     /// SNIP width factor (MAPS' SNIP_WIDTH) \[1\].
     pub snip_width: f64,
+    /// SNIP's widest distance is taken over this many channels, if they are more than a spectrum has
+    /// (XRF-Maps pads to 2048).
+    pub snip_channels: usize,
     /// What is minimised.
     pub objective: Objective,
     /// What minimises.

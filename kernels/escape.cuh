@@ -1,0 +1,46 @@
+// Escape of detector fluorescence: every photon of the model appears again, weaker, below itself.
+//
+//   M'(c) = M(c) + f_Si M(c + n_Si) + f_Ge M(c + n_Ge)
+//
+// n = escape energy over the channel spacing, rounded; channels above the fit window add nothing.
+// Adjoint, given w'(c) = dL/dM'(c):
+//   w(c) = w'(c) + f w'(c - n),     dL/df = sum over c of w'(c) M(c + n)
+// n moves in whole channels, so the calibration has no derivative through it.
+#pragma once
+#include "peaks.cuh"
+
+// Si K-alpha and Ge K-alpha, the photons that escape [keV]; as XRF-Maps and MapsTorch.
+XRF_FN double si_escape_energy() { return 1.73998; }
+XRF_FN double ge_escape_energy() { return 9.886; }
+
+XRF_FN int escape_shift(const Axis &a, int mode, double energy, int channel) {
+    const double first = a.first, last = a.first + a.count - 1;
+    double spacing = a.slope + 2 * a.quadratic * (first + channel);
+    if (mode == XRF_SHIFT_FIRST) spacing = a.slope + a.quadratic * (2 * first + 1);
+    if (mode == XRF_SHIFT_MEAN) spacing = a.slope + a.quadratic * (first + last);
+    const double shift = energy / spacing + 0.5;
+    return shift > 0 && shift < a.count ? (int)shift : a.count;
+}
+
+// total(c) += fraction model(c + n)
+template <class T>
+XRF_FN void add_escape(const Axis &a, int mode, double energy, T fraction, const T *model, T *total) {
+    for (int c = 0; c < a.count; ++c) {
+        const int from = c + escape_shift(a, mode, energy, c);
+        if (from < a.count) total[c] += fraction * model[from];
+    }
+}
+
+// weight(c + n) += fraction w'(c); returns dL/d fraction
+template <class T>
+XRF_FN double pull_escape(const Axis &a, int mode, double energy, T fraction, const T *model,
+                          const T *outer, T *weight) {
+    double slope = 0;
+    for (int c = 0; c < a.count; ++c) {
+        const int from = c + escape_shift(a, mode, energy, c);
+        if (from >= a.count) continue;
+        weight[from] += fraction * outer[c];
+        slope += (double)outer[c] * (double)model[from];
+    }
+    return slope;
+}

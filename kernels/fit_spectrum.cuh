@@ -1,0 +1,186 @@
+// One spectrum from its counts to its fit: background, start amplitudes, optimiser, verdict.
+#pragma once
+#include "adam.cuh"
+#include "model.cuh"
+#include "nnls.cuh"
+#include "objective.cuh"
+#include "snip.cuh"
+
+// What all spectra of a run share: unit components at the first-pass shapes, and SNIP's plan.
+template <class T> struct Shared {
+    SnipPlan snip;
+    T *columns;    // [K, padded count] counts per channel of one count in the first line
+    double *gram;  // [K, K] their scalar products
+};
+
+// The result beside the variables.
+struct Verdict {
+    double objective, r_squared, r_squared_log, counts;
+    int32_t steps, status;
+};
+
+// Smallest start amplitude [counts]: from log10(0) no optimiser returns.
+XRF_FN double least_start() { return 0.1; }
+// Adam looks back this many steps for progress.
+XRF_FN int patience() { return 50; }
+
+// Components at unit amplitude and their Gram matrix, from the first-pass shapes.
+template <class Team, class T>
+XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, Workspace<T> &w) {
+    const int n = padded<Team>(q.count), k_max = q.n_components;
+    const Axis a = axis_of(q, q.start);
+    switch_on(q, q.start, w);
+    for (int k = 0; k < k_max; ++k) {
+        for (int i = 0; i < k_max; ++i) w.amplitude[i] = i == k ? 1.0 : 0.0;
+        spectrum(team, q, a, q.start, w);
+        T *column = shared.columns + (long)k * n;
+        for (int c = 0; c < n; ++c) column[c] = c < q.count ? w.total[c] : T(0);
+        for (int i = 0; i <= k; ++i) {
+            double sum = 0;
+            for (int c = 0; c < q.count; ++c) sum += (double)column[c] * (double)shared.columns[(long)i * n + c];
+            shared.gram[k * k_max + i] = shared.gram[i * k_max + k] = sum;
+        }
+    }
+}
+
+// Counts of the window into the workspace; what makes a spectrum unfit for a fit is its status.
+template <class Team, class T>
+XRF_FN int32_t load_counts(Team team, const XrfProblem &q, const T *counts, Workspace<T> &w, double *total) {
+    const int n = padded<Team>(q.count);
+    double sum = 0;
+    bool finite = true, saturated = false;
+    for (int c = 0; c < n + Team::BLOCK; ++c) {
+        const T y = c < q.count ? counts[q.first + c] : T(0);
+        finite = finite && y >= T(0) && y < T(1e30);
+        saturated = saturated || y >= T(q.saturation);
+        sum += (double)y;
+        w.counts[c] = y;
+    }
+    *total = sum;
+    return !finite ? XRF_NOT_FINITE : saturated ? XRF_SATURATED : sum > 0 ? XRF_CONVERGED : XRF_EMPTY;
+}
+
+// Linear amplitudes by non-negative least squares against the shared components, into w.amplitude.
+template <class Team, class T>
+XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
+    const int n = padded<Team>(q.count);
+    const bool clip = q.clip_net_counts != 0;
+    XRF_SIMD for (int c = 0; c < n; ++c) {
+        const T net = w.counts[c] - w.background[c];
+        w.net[c] = clip && net < T(0) ? T(0) : net;
+    }
+    for (int k = 0; k < q.n_components; ++k) {
+        const T *XRF_RESTRICT column = shared.columns + (long)k * n;
+        T acc[Team::LANES] = {};
+        for (int b = 0; b < n; b += Team::BLOCK) XRF_EACH_LANE(team, j) acc[j] += column[b + j] * w.net[b + j];
+        w.linear[k] = (double)team.sum(acc);
+    }
+    solve_nnls(q.n_components, shared.gram, w.linear, w.passive, w.amplitude, w.factor);
+}
+
+// Objective at variables v, amplitudes from w.amplitude; dL/dtotal is left in w.weight.
+template <class Team, class T>
+XRF_FN double evaluate(Team team, const XrfProblem &q, const Axis &a, const double *v, Scatter *s, Workspace<T> &w) {
+    *s = spectrum(team, q, a, v, w);
+    return mean_square(team, q.count, w.total, w.background, w.counts, w.weight);
+}
+
+XRF_FN bool is_finite(double x) { return x - x == 0; }
+
+// Adam from w.variables; the best variables that were visited are left there. Returns the status.
+template <class Team, class T>
+XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
+    const int n = N_PARAMETERS + q.n_components;
+    double *v = w.variables, best = 0, before = 0;
+    AdamClock clock = adam_begin(n, w);
+    int32_t status = XRF_STEP_LIMIT, step = 0;
+    for (;; ++step) {
+        const Axis a = axis_of(q, v);
+        Scatter s;
+        linear_amplitudes(q, v, w);
+        const double loss = evaluate(team, q, a, v, &s, w);
+        if (!is_finite(loss)) {
+            status = XRF_DIVERGED;
+            break;
+        }
+        if (step == 0 || loss < best) {
+            best = loss;
+            for (int i = 0; i < n; ++i) w.best[i] = v[i];
+        }
+        if (step == q.steps) break;
+        if (q.tolerance > 0 && step % patience() == 0) {
+            if (step > 0 && before - best <= q.tolerance * before) {
+                status = XRF_CONVERGED;
+                break;
+            }
+            before = best;
+        }
+        spectrum_adjoint(team, q, a, v, s, w);
+        adam_step(q, n, clock, v, w);
+    }
+    *steps = step;
+    for (int i = 0; i < n; ++i) v[i] = w.best[i];
+    return status;
+}
+
+// The background of the window, frozen for the fit, zero beyond it.
+template <class Team, class T>
+XRF_FN void find_background(Team team, const XrfProblem &q, const SnipPlan &plan, const T *counts,
+                            const T *given, Workspace<T> &w) {
+    const int n = padded<Team>(q.count);
+    if (q.background == XRF_BACKGROUND_SNIP) snip(team, q, plan, counts, w.background, w.scratch);
+    for (int c = 0; c < n + Team::BLOCK; ++c) {
+        const T b = c >= q.count || q.background == XRF_BACKGROUND_NONE ? T(0)
+                    : q.background == XRF_BACKGROUND_GIVEN              ? given[c]
+                                                                        : w.background[c];
+        w.background[c] = b - b == T(0) ? b : T(0);
+    }
+}
+
+// Fits one spectrum.
+//
+//   counts     [n_channels]  as recorded
+//   given      [count]       background, where the problem says it is given
+//   start      [variables]   shape parameters and log10 amplitudes
+//   variables  [variables]   out: shape parameters, then linear amplitudes [counts]
+//   fitted, background  [count]  out, background included in fitted
+template <class Team, class T>
+XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &shared, const T *counts, const T *given,
+                            const double *start, double *variables, T *fitted, T *background, Workspace<T> &w) {
+    const int n = N_PARAMETERS + q.n_components;
+    const double nan = 0.0 / 0.0;
+    Verdict r = {nan, nan, nan, 0, 0, XRF_EMPTY};
+    for (int i = 0; i < n; ++i) variables[i] = nan;
+    r.status = load_counts(team, q, counts, w, &r.counts);
+    if (r.status != XRF_CONVERGED) return r;
+    find_background(team, q, shared.snip, counts, given, w);
+    for (int i = 0; i < n; ++i) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
+    switch_on(q, w.variables, w);
+    if (q.start_amplitudes || q.optimizer == XRF_NNLS) solve_amplitudes(team, q, shared, w);
+    if (q.optimizer == XRF_ADAM) {
+        if (q.start_amplitudes)
+            for (int k = 0; k < q.n_components; ++k) {
+                const double amplitude = w.amplitude[k] > least_start() ? w.amplitude[k] : least_start();
+                w.variables[N_PARAMETERS + k] = logarithm(amplitude) / log_ten();
+            }
+        r.status = run_adam(team, q, w, &r.steps);
+        if (r.status == XRF_DIVERGED) return r;
+        linear_amplitudes(q, w.variables, w);
+    }
+    Scatter s;
+    r.objective = evaluate(team, q, axis_of(q, w.variables), w.variables, &s, w);
+    if (!is_finite(r.objective)) {
+        r.status = XRF_DIVERGED;
+        return r;
+    }
+    const Quality quality = r_squared(q.count, w.total, w.background, w.counts);
+    r.r_squared = quality.r_squared;
+    r.r_squared_log = quality.r_squared_log;
+    for (int i = 0; i < N_PARAMETERS; ++i) variables[i] = w.variables[i];
+    for (int k = 0; k < q.n_components; ++k) variables[N_PARAMETERS + k] = w.amplitude[k];
+    for (int c = 0; c < q.count; ++c) {
+        fitted[c] = w.total[c] + w.background[c];
+        background[c] = w.background[c];
+    }
+    return r;
+}
