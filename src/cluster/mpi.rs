@@ -27,8 +27,10 @@ const LENGTH: i32 = 2;
 const PART: i32 = 3;
 const TICKET: i32 = 4;
 
-/// Bytes of one MPI message, far below the limit of 2 GiB.
-const PART_BYTES: usize = 64 << 20;
+/// Bytes of one MPI message: far below the limit of 2 GiB, and under way for few milliseconds.
+const PART_BYTES: usize = 8 << 20;
+/// How long a rank looks for a message without sleeping.
+const AWAKE: Duration = Duration::from_millis(1);
 /// The ticket that means: none left.
 const NO_TICKET: u64 = u64::MAX;
 
@@ -97,7 +99,10 @@ impl Job {
 
     /// The next event, if it is there.
     fn look(&self) -> Option<Event> {
-        let (message, status) = self.world.any_process().immediate_matched_probe()?;
+        let any = self.world.any_process();
+        // A first probe may only bring in what a second one then finds.
+        let probe = || any.immediate_matched_probe();
+        let (message, status) = probe().or_else(probe)?;
         let rank = status.source_rank();
         match status.tag() {
             READY => {
@@ -168,7 +173,7 @@ impl Cluster for Job {
 
     fn receive(&mut self, wait: Duration) -> Option<Event> {
         let start = Instant::now();
-        let mut pause = Pause::new();
+        let mut pause = Pause::short();
         loop {
             let event = self.look();
             if event.is_some() || start.elapsed() >= wait {
@@ -211,12 +216,17 @@ impl Drop for Job {
     }
 }
 
-/// Waits for a request and sleeps meanwhile.
+/// Waits for a request: a moment awake, as nothing computes on this rank meanwhile, then asleep.
 fn wait<'a, D: ?Sized, S: Scope<'a>>(request: Request<'a, D, S>) {
-    let mut pause = Pause::new();
+    let start = Instant::now();
+    let mut pause = Pause::long();
     let mut open = request.test();
     while let Err(request) = open {
-        pause.sleep();
+        if start.elapsed() < AWAKE {
+            thread::yield_now();
+        } else {
+            pause.sleep();
+        }
         open = request.test();
     }
 }
