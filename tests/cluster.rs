@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use xrfit::cluster::{Cluster, Launcher, Solo, channels, fail, serve};
+use xrfit::cluster::{Cluster, Solo, channels, serve};
 use xrfit::error::{Error, Result};
 
 /// Long enough for a loaded machine, short enough to notice ranks that wait for each other.
@@ -251,80 +251,4 @@ fn a_failed_run_does_not_wait_for_a_long_ticket_of_rank_0() {
     assert_eq!(ended.map(|ranks| ranks.len()), Err(1));
     // Rank 0's thread lives to the end of its ticket only because ranks are threads here.
     assert!(start.elapsed() < Duration::from_secs(10), "ended after {:?}", start.elapsed());
-}
-
-#[test]
-fn all_ranks_learn_the_failure_of_the_lowest() {
-    for ranks in [2, 5] {
-        let told = channels::run(ranks, |cluster| {
-            let rank = cluster.rank();
-            let tried = match rank {
-                0 => Ok(7),
-                _ => Err(Error::file("scan.mda", format!("no such file, says rank {rank}"))),
-            };
-            cluster.agree(tried).map_err(|error| error.to_string())
-        });
-        let expected = Err("rank 1: scan.mda: no such file, says rank 1".to_string());
-        assert_eq!(told, Ok(vec![expected; ranks]), "what {ranks} ranks agree on");
-    }
-}
-
-#[test]
-fn ranks_that_agree_go_on_with_their_own_values() {
-    let values = channels::run(5, |cluster| {
-        let mut sum = 0;
-        for round in 0..23 {
-            sum += cluster.agree(Ok(cluster.rank() * round)).expect("no failure");
-            cluster.barrier();
-            let told =
-                cluster.broadcast(vec![round as u8; if cluster.rank() == 0 { 3 } else { 0 }]);
-            assert_eq!(told, [round as u8; 3], "what rank 0 says");
-        }
-        sum
-    });
-    assert_eq!(values, Ok((0..5).map(|rank| rank * 253).collect()));
-}
-
-#[test]
-fn a_failure_alone_keeps_its_own_error() {
-    let solo: &mut dyn Cluster = &mut Solo;
-    let error =
-        solo.agree::<()>(Err(Error::file("scan.mda", "no such file"))).expect_err("failure");
-    assert!(matches!(error, Error::File { .. }), "{error:?}");
-}
-
-#[test]
-fn fail_ends_all_ranks() {
-    let ended = channels::run(3, |cluster| {
-        if cluster.rank() == 2 {
-            fail(cluster, &Error::configuration("this line belongs to the test"));
-        }
-        cluster.barrier();
-    });
-    assert_eq!(ended, Err(1), "exit code");
-}
-
-#[test]
-fn launchers_show_in_the_environment() {
-    let seen = |variables: &[(&str, &str)]| {
-        Launcher::seen_in(|name| {
-            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_string())
-        })
-        .map(|launcher| (launcher.name, launcher.size, launcher.rank))
-    };
-    assert_eq!(seen(&[]), None);
-    assert_eq!(
-        seen(&[("OMPI_COMM_WORLD_SIZE", "3"), ("OMPI_COMM_WORLD_RANK", "1"), ("PMIX_RANK", "1")]),
-        Some(("mpirun", Some(3), Some(1)))
-    );
-    assert_eq!(seen(&[("PMI_SIZE", "2"), ("PMI_RANK", "0")]), Some(("mpiexec", Some(2), Some(0))));
-    assert_eq!(seen(&[("PMIX_RANK", "5")]), Some(("mpiexec", None, Some(5))));
-    // The batch script and an interactive step of a job with several tasks are one process.
-    assert_eq!(seen(&[("SLURM_NTASKS", "8")]), None);
-    let step = ("SLURM_STEP_ID", "0");
-    assert_eq!(seen(&[step, ("SLURM_NTASKS", "8"), ("SLURM_STEP_NUM_TASKS", "1")]), None);
-    assert_eq!(
-        seen(&[step, ("SLURM_NTASKS", "8"), ("SLURM_PROCID", "7")]),
-        Some(("srun", Some(8), Some(7)))
-    );
 }

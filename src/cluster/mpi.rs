@@ -18,7 +18,7 @@ use mpi::traits::*;
 
 use super::cores::{self, Cores};
 use super::failure::{PANICKED, say};
-use super::pause::Pause;
+use super::pause::{ANSWER, Pause};
 use super::{Cluster, Event, Launcher};
 use crate::error::{Error, Result};
 
@@ -31,6 +31,8 @@ const TICKET: i32 = 4;
 const PART_BYTES: usize = 8 << 20;
 /// How long a rank looks for a message without sleeping.
 const AWAKE: Duration = Duration::from_millis(1);
+/// The longest sleep of a rank that nobody waits for.
+const REST: Duration = Duration::from_millis(2);
 /// The ticket that means: none left.
 const NO_TICKET: u64 = u64::MAX;
 
@@ -173,13 +175,13 @@ impl Cluster for Job {
 
     fn receive(&mut self, wait: Duration) -> Option<Event> {
         let start = Instant::now();
-        let mut pause = Pause::short();
+        let mut pause = Pause::up_to(ANSWER);
         loop {
             let event = self.look();
             if event.is_some() || start.elapsed() >= wait {
                 return event;
             }
-            pause.sleep();
+            thread::sleep(pause.next());
         }
     }
 
@@ -219,13 +221,13 @@ impl Drop for Job {
 /// Waits for a request: a moment awake, as nothing computes on this rank meanwhile, then asleep.
 fn wait<'a, D: ?Sized, S: Scope<'a>>(request: Request<'a, D, S>) {
     let start = Instant::now();
-    let mut pause = Pause::long();
+    let mut pause = Pause::up_to(REST);
     let mut open = request.test();
     while let Err(request) = open {
         if start.elapsed() < AWAKE {
             thread::yield_now();
         } else {
-            pause.sleep();
+            thread::sleep(pause.next());
         }
         open = request.test();
     }

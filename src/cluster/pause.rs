@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_micros(20);
+/// The longest sleep of rank 0, on whose answer others wait.
+pub(super) const ANSWER: Duration = Duration::from_micros(500);
 
 /// The sleeps of one wait.
 #[derive(Debug)]
@@ -16,14 +18,8 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// For rank 0, on whose answer others wait.
-    pub(super) fn short() -> Self {
-        Self { next: FIRST, longest: Duration::from_micros(500) }
-    }
-
-    /// For a rank that nobody waits for.
-    pub(super) fn long() -> Self {
-        Self { next: FIRST, longest: Duration::from_millis(2) }
+    pub(super) fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST.min(longest), longest }
     }
 
     /// The next sleep, twice as long as the one before up to a limit.
@@ -31,9 +27,5 @@ impl Pause {
         let now = self.next;
         self.next = (now * 2).min(self.longest);
         now
-    }
-
-    pub(super) fn sleep(&mut self) {
-        std::thread::sleep(self.next());
     }
 }

@@ -12,7 +12,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::failure::{fail, known};
-use super::pause::Pause;
+use super::pause::{ANSWER, Pause};
 use super::{Cluster, Event};
 use crate::error::{Error, Result};
 
@@ -147,7 +147,7 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
     fn new(cluster: &'run mut dyn Cluster, queue: &'run Queue, sink: S, own: Own<'scope>) -> Self {
         let working = cluster.size() - 1;
         let backlog = VecDeque::with_capacity(BACKLOG);
-        Self { cluster, queue, sink, own, backlog, working, stored: 0, pause: Pause::short() }
+        Self { cluster, queue, sink, own, backlog, working, stored: 0, pause: Pause::up_to(ANSWER) }
     }
 
     /// Serves until every ticket's result is stored and every rank has been sent home.
@@ -201,7 +201,7 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
     }
 
     fn hear(&mut self, event: Event) -> Result<()> {
-        self.pause = Pause::short();
+        self.pause = Pause::up_to(ANSWER);
         match event {
             Event::Ready { rank } => {
                 let ticket = self.queue.take();
