@@ -44,3 +44,5 @@ pub mod cluster;
 pub mod tile;
 
 pub mod maps;
+
+pub mod report;
