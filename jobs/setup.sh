@@ -136,7 +136,7 @@ setup_install_cargo() {
 
 setup_install_rustup() {
     if setup_has apt-get && ! setup_has rustup && [ -n "$(apt-cache pkgnames rustup)" ]; then
-        setup_apt rustup || return 1
+        setup_apt rustup || setup_say "that would replace the older cargo; it stays, and rustup goes beside it"
     fi
     if ! setup_has rustup; then
         setup_has curl || setup_apt curl || return 1
