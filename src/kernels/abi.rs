@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use crate::problem::Problem;
 
 #[repr(C)]
-pub(super) struct ParameterRow {
+pub(crate) struct ParameterRow {
     pub name: *const c_char,
     pub unit: *const c_char,
     pub meaning: *const c_char,

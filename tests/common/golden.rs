@@ -1,0 +1,189 @@
+//! The golden cases: inputs and outputs of other implementations of the model, as problems of ours.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use npyz::npz::NpzArchive;
+use npyz::{DType, Deserialize, NpyFile};
+use xrfit::kernels;
+use xrfit::problem::{
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Variable,
+};
+
+/// One `.npz` archive.
+pub struct Npz(NpzArchive<std::io::BufReader<std::fs::File>>, PathBuf);
+
+impl Npz {
+    pub fn open(path: &Path) -> Self {
+        Self(
+            NpzArchive::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+            path.into(),
+        )
+    }
+
+    pub fn has(&mut self, name: &str) -> bool {
+        self.0.array_names().any(|n| n == name)
+    }
+
+    pub fn get<T: Deserialize>(&mut self, name: &str) -> Vec<T> {
+        let array = self.0.by_name(name).unwrap_or_else(|e| panic!("{}: {e}", self.1.display()));
+        let array: NpyFile<_> = array.unwrap_or_else(|| panic!("{}: no {name}", self.1.display()));
+        let what = match array.dtype() {
+            DType::Plain(t) => t.to_string(),
+            other => other.descr(),
+        };
+        array.into_vec().unwrap_or_else(|e| panic!("{} {name} ({what}): {e}", self.1.display()))
+    }
+
+    pub fn floats(&mut self, name: &str) -> Vec<f64> {
+        self.get(name)
+    }
+
+    pub fn strings(&mut self, name: &str) -> Vec<String> {
+        self.get(name)
+    }
+}
+
+/// One row of the golden line tables.
+#[derive(npyz::Deserialize, Clone, Debug)]
+pub struct GoldenLine {
+    pub elem: String,
+    pub slot: i32,
+    pub ptype: String,
+    pub energy: f64,
+    pub ratio: f64,
+    pub mu: f64,
+    pub width_multi: f64,
+    pub r#type: i32,
+    pub pileup: i32,
+    pub thr: f64,
+}
+
+/// What a golden case holds.
+pub struct Case {
+    pub name: String,
+    pub problem: Problem,
+    pub variables: Vec<f64>,
+    pub observed: Vec<f64>,
+    pub background: Vec<f64>,
+    pub model: Vec<f64>,
+    /// Golden spectrum of each of our components, without escape.
+    pub components: HashMap<String, Vec<f64>>,
+    /// Golden derivative of the sum of squares by variable name, when the case has it.
+    pub gradient: HashMap<String, f64>,
+}
+
+/// The cases of one set (`phys`, `r002`, `git`), empty where the data are absent.
+pub fn cases(set: &str) -> Vec<Case> {
+    let Some(folder) = crate::common::shared("data/golden") else { return Vec::new() };
+    let lines: Vec<GoldenLine> = Npz::open(&folder.join(format!("{set}_lines.npz"))).get("lines");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("the folder can be listed")
+        .map(|f| f.expect("and its entries read").path())
+        .filter(|p| {
+            p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{set}_")))
+        })
+        .collect();
+    files.sort();
+    files.iter().filter_map(|f| case(f, &lines)).collect()
+}
+
+fn case(path: &Path, lines: &[GoldenLine]) -> Option<Case> {
+    let mut file = Npz::open(path);
+    if !file.has("energy_range") || !file.has("elem_names") {
+        return None;
+    }
+    let range: Vec<i64> = file.get("energy_range");
+    let names = file.strings("param_names");
+    let values = file.floats("param_values");
+    let parameters: HashMap<String, f64> = names.into_iter().zip(values).collect();
+    let amplitude_names = file.strings("amp_names");
+    let amplitudes = file.floats("amp_values");
+    let elements = file.strings("elem_names");
+    let escape = if file.has("escape_factor") { file.floats("escape_factor")[0] } else { 0.0 };
+    let mut components = elements.clone();
+    components.extend(["COHERENT_SCT_AMPLITUDE".to_string(), "COMPTON_AMPLITUDE".to_string()]);
+    let observed = file.floats("obs");
+    let value = |name: &str, default: f64| match name {
+        "SI_ESCAPE" => escape,
+        "GE_ESCAPE" => 0.0,
+        _ => parameters.get(name).copied().unwrap_or(default),
+    };
+    let fixed = |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
+    let problem = Problem {
+        channels: observed.len(),
+        first: range[0] as usize,
+        count: (range[1] - range[0] + 1) as usize,
+        elastic: Some(elements.len()),
+        compton: Some(elements.len() + 1),
+        lines: lines
+            .iter()
+            .filter_map(|l| {
+                let component = elements.iter().position(|e| *e == l.elem)?;
+                let family = match l.r#type {
+                    2 => Family::Beta,
+                    7 => Family::M,
+                    _ => Family::Alpha,
+                };
+                Some(Line {
+                    component,
+                    energy: l.energy,
+                    ratio: l.ratio,
+                    mu: l.mu,
+                    width: l.width_multi,
+                    edge: l.thr,
+                    family,
+                })
+            })
+            .collect(),
+        parameters: kernels::parameters().iter().map(|p| fixed(value(p.name, p.value))).collect(),
+        amplitudes: components
+            .iter()
+            .map(|c| {
+                let i =
+                    amplitude_names.iter().position(|n| n == c).expect("every component has one");
+                fixed(amplitudes[i])
+            })
+            .collect(),
+        components: components.clone(),
+        pair_energy_ev: parameters.get("FWHM_FANO_COEFF").copied().unwrap_or(2.96),
+        tail: Tail::Maps,
+        escape_shift: EscapeShift::Local,
+        background: Background::None,
+        snip_order: SnipOrder::Simultaneous,
+        snip_width: value("SNIP_WIDTH", 0.5),
+        snip_channels: 0,
+        objective: Objective::Mse,
+        optimizer: Optimizer::Adam,
+        steps: 0,
+        tolerance: 0.0,
+        solve_start: false,
+        clip_net_counts: false,
+        saturation: None,
+    };
+    let variables = problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect();
+    let n = problem.count;
+    let element_spectra = file.floats("elem_spec");
+    let mut spectra: HashMap<String, Vec<f64>> = elements
+        .iter()
+        .enumerate()
+        .map(|(i, e)| (e.clone(), element_spectra[i * n..(i + 1) * n].to_vec()))
+        .collect();
+    spectra.insert("COHERENT_SCT_AMPLITUDE".into(), file.floats("elastic"));
+    spectra.insert("COMPTON_AMPLITUDE".into(), file.floats("compton"));
+    let mut gradient = HashMap::new();
+    if file.has("gradp_bkg") {
+        gradient.extend(file.strings("param_names").into_iter().zip(file.floats("gradp_bkg")));
+        gradient.extend(amplitude_names.into_iter().zip(file.floats("grada_bkg")));
+    }
+    Some(Case {
+        name: path.file_stem()?.to_string_lossy().into_owned(),
+        variables,
+        observed,
+        background: file.floats("bkg"),
+        model: file.floats("model"),
+        components: spectra,
+        gradient,
+        problem,
+    })
+}
