@@ -136,7 +136,7 @@ setup_install_cargo() {
 
 setup_install_rustup() {
     if setup_has apt-get && ! setup_has rustup && [ -n "$(apt-cache pkgnames rustup)" ]; then
-        setup_apt rustup || setup_say "that would replace the older cargo; it stays, and rustup goes beside it"
+        setup_apt rustup || setup_say "the older cargo stays, and rustup goes beside it"
     fi
     if ! setup_has rustup; then
         setup_has curl || setup_apt curl || return 1
@@ -144,6 +144,7 @@ setup_install_rustup() {
         curl --proto '=https' -sSf https://sh.rustup.rs |
             sh -s -- -y --quiet --profile minimal --no-modify-path || return 1
         export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+        setup_has rustup || return 1
     fi
     setup_say "+ rustup toolchain install stable"
     rustup toolchain install stable --profile minimal || return 1

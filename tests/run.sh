@@ -54,7 +54,7 @@ cargo_test() {
     cargo test --release --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" |
         awk '/^successes:$/ { quiet = 1 }
              /^failures:$/ || /^test result:/ { quiet = 0 }
-             !quiet || /^skip/'
+             !quiet || /^([^ :-]*: )?[Ss]kip/'
 }
 
 # The run ----------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ count() {
 
 # One line for each test that skipped itself or was ignored.
 skips() {
-    cat "$logs"/*.log 2>/dev/null | grep -E '^skip|^test .* \.\.\. ignored' | sort -u
+    cat "$logs"/*.log 2>/dev/null | grep -E '^([^ :-]*: )?[Ss]kip|^test .* \.\.\. ignored' | sort -u
 }
 
 close() {
