@@ -28,6 +28,7 @@
 
 pub mod constants;
 pub mod error;
+pub mod spelling;
 
 pub mod scan;
 
@@ -38,7 +39,7 @@ pub mod problem;
 
 pub mod config;
 
-pub mod tile;
 pub mod cluster;
+pub mod tile;
 
 pub mod maps;
