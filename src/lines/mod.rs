@@ -111,6 +111,25 @@ impl Default for Adjustment {
     }
 }
 
+impl Adjustment {
+    /// Multiplies a factor into each line.
+    pub fn multiply(&mut self, factors: [f64; 12]) {
+        for (own, factor) in self.factors.iter_mut().zip(factors) {
+            *own *= factor;
+        }
+    }
+
+    /// Multiplies factors into the L lines of L1, L2 and L3.
+    pub fn multiply_l_families(&mut self, [l1, l2, l3]: [f64; 3]) {
+        let slots = Shell::L.slots();
+        self.multiply(std::array::from_fn(|i| match TRANSITIONS[slots.start + i].from {
+            Subshell::L1 => l1,
+            Subshell::L2 => l2,
+            _ => l3,
+        }));
+    }
+}
+
 /// What lines depend on besides the component.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions<'a> {
