@@ -49,7 +49,7 @@ impl Merge<'_> {
         compat: Option<Compat>,
         defaults: &Defaults,
         notes: &mut Vec<String>,
-    ) -> Model {
+    ) -> Result<Model> {
         let raw = &self.raw.model;
         let own = defaults.switches;
         let mu_fraction = raw.mu_fraction.unwrap_or_else(|| {
@@ -64,9 +64,15 @@ impl Merge<'_> {
             }
             own.mu_fraction
         });
-        Model {
+        let pair_energy_ev = raw.pair_energy_ev.unwrap_or(defaults.pair_energy_ev);
+        if !(0.1..=100.0).contains(&pair_energy_ev) {
+            return Err(Error::configuration(format!(
+                "model.pair_energy_ev is {pair_energy_ev}; silicon's is 3.58 eV, germanium's 2.96"
+            )));
+        }
+        Ok(Model {
             crystal,
-            pair_energy_ev: raw.pair_energy_ev.unwrap_or(defaults.pair_energy_ev),
+            pair_energy_ev,
             tail: raw.tail.unwrap_or(Tail::Maps),
             escape_shift: raw.escape_shift.unwrap_or(defaults.escape_shift),
             switches: Switches {
@@ -76,7 +82,7 @@ impl Merge<'_> {
                 line_gate: raw.line_gate.unwrap_or(own.line_gate),
                 pileup_gate: raw.pileup_gate.unwrap_or(own.pileup_gate),
             },
-        }
+        })
     }
 
     fn file_uses_mu(&self) -> bool {

@@ -101,6 +101,7 @@ pub fn parse(bytes: &[u8]) -> OverrideFile {
             file.line(name, value.trim(), number + 1);
         }
     }
+    file.drop_overflown();
     file
 }
 
@@ -174,8 +175,12 @@ impl OverrideFile {
     }
 
     fn width(&mut self, name: &str, value: &str, number: usize) {
-        if let Some((component, factors)) = self.factors::<1>(name, value, number) {
-            self.adjustments.entry(component).or_default().width = factors[0];
+        match self.factors::<1>(name, value, number) {
+            Some((component, [width])) if width > 0.0 => {
+                self.adjustments.entry(component).or_default().width = width;
+            }
+            Some(_) => self.warnings.push(format!("line {number}: {name} must be above 0")),
+            None => {}
         }
     }
 
@@ -200,6 +205,18 @@ impl OverrideFile {
         if let Some((component, [l1, l2, l3])) = self.factors::<3>(name, value, number) {
             self.adjustments.entry(component).or_default().multiply_l_families([l1, l2, l3]);
         }
+    }
+
+    /// Repeated factors multiply, until no number can hold them.
+    fn drop_overflown(&mut self) {
+        let warnings = &mut self.warnings;
+        self.adjustments.retain(|component, adjustment| {
+            let fits = adjustment.factors.iter().all(|f| f.is_finite());
+            if !fits {
+                warnings.push(format!("the branching factors of {component} multiply to infinity"));
+            }
+            fits
+        });
     }
 
     /// A component's name and `N` factors.

@@ -26,8 +26,9 @@ pub(super) enum Key {
     Silent,
 }
 
-/// MAPS' name of a shape parameter, its key in the file and the older alias.
-pub(super) const PARAMETERS: [(&str, &str, &str); 22] = [
+/// MAPS' name of a shape parameter, its key in the file and the older alias. The escape fractions
+/// have keys of their own.
+pub(super) const PARAMETERS: [(&str, &str, &str); 21] = [
     ("ENERGY_OFFSET", "CAL_OFFSET_[E_OFFSET]", "e_offset"),
     ("ENERGY_SLOPE", "CAL_SLOPE_[E_LINEAR]", "e_linear"),
     ("ENERGY_QUADRATIC", "CAL_QUAD_[E_QUADRATIC]", "e_quadratic"),
@@ -49,8 +50,6 @@ pub(super) const PARAMETERS: [(&str, &str, &str); 22] = [
     ("KB_F_TAIL_LINEAR", "KB_F_TAIL_LINEAR", "kb_f_tail_linear"),
     ("GAMMA_OFFSET", "GAMMA_OFFSET", "gamma_offset"),
     ("GAMMA_LINEAR", "GAMMA_LINEAR", "gamma_linear"),
-    // the model's escape fractions have keys of their own; see `other`
-    ("SI_ESCAPE", "SI_ESCAPE_FACTOR", "si_escape_factor"),
 ];
 
 /// Looks a key up; `None` when it has no effect here.
@@ -84,6 +83,7 @@ fn other(text: &str) -> Option<Key> {
         "BRANCHING_RATIO_ADJUSTMENT_K"
         | "BRANCHING_RATIO_ADJUSTMENT_L"
         | "BRANCHING_RATIO_ADJUSTMENT_M" => Key::Branching,
+        "SI_ESCAPE_FACTOR" => Key::Value("SI_ESCAPE"),
         "GE_ESCAPE_FACTOR" => Key::Value("GE_ESCAPE"),
         "SI_ESCAPE_ENABLE" => Key::Enable("SI_ESCAPE"),
         "GE_ESCAPE_ENABLE" => Key::Enable("GE_ESCAPE"),

@@ -27,7 +27,7 @@ pub fn write(settings: &Settings) -> String {
     let names = |list: &[&Component]| list.iter().map(|c| c.name()).collect::<Vec<_>>().join(", ");
     line("ELEMENTS_TO_FIT", &names(&elements));
     line("ELEMENTS_WITH_PILEUP", &names(&pileups));
-    for (name, key, _) in PARAMETERS.iter().filter(|p| p.0 != "SI_ESCAPE") {
+    for (name, key, _) in &PARAMETERS {
         let parameter = variable(settings, name);
         line(key, &number(parameter.start));
         line(&format!("{key}_MIN"), &number(parameter.lower));

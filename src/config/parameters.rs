@@ -54,6 +54,9 @@ pub(super) fn resolve(inputs: &Inputs, notes: &mut Vec<String>) -> Result<Vec<Va
             let [lower, upper] = bounds(info, start, &raw, &given, notes)
                 .map_err(|what| inputs.refuse(info.name, &what))?;
             let rate = raw.rate.unwrap_or(info.rate);
+            if info.name == "ENERGY_SLOPE" && start <= 0.0 {
+                return Err(inputs.refuse(info.name, "it must be above 0 keV/channel"));
+            }
             if !start.is_finite() || !rate.is_finite() || rate < 0.0 {
                 return Err(inputs.refuse(info.name, "a number is infinite, negative or none"));
             }
@@ -73,7 +76,7 @@ fn bounds(
     let upper = raw.max.or(given.upper);
     let elastic = info.name == "COHERENT_SCT_ENERGY";
     let (default_lower, default_upper) = if elastic {
-        (start * (1.0 - INCIDENT_RANGE), start * (1.0 + INCIDENT_RANGE))
+        (start - INCIDENT_RANGE * start, start + INCIDENT_RANGE * start)
     } else {
         (info.lower, info.upper)
     };
@@ -86,7 +89,7 @@ fn bounds(
     }
     // bounds around another energy are no bounds of this one
     if elastic {
-        return Ok([start * (1.0 - INCIDENT_RANGE), start * (1.0 + INCIDENT_RANGE)]);
+        return Ok([default_lower, default_upper]);
     }
     let by_hand = (start < low && raw.min.is_some()) || (start > high && raw.max.is_some());
     if by_hand {

@@ -97,7 +97,7 @@ impl Merge<'_> {
         let line_library = self.line_library(compat)?;
         let crystal = raw.model.crystal.or(self.file.detector).unwrap_or(Crystal::Si);
         let defaults = defaults(compat, crystal);
-        let model = self.model(crystal, compat, &defaults, notes);
+        let model = self.model(crystal, compat, &defaults, notes)?;
         let (incident_kev, elastic_kev) = self.incident()?;
         let fit = self.fit(incident_kev, &defaults)?;
         let width = raw.snip.width.or(self.file.snip_width).unwrap_or(SNIP_WIDTH);
