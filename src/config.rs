@@ -1,1 +1,0 @@
-//! What the user configured, and what it means.

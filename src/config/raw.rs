@@ -1,0 +1,125 @@
+//! The configuration file as written: everything may be missing, nothing may be unknown.
+//!
+//! [`super::Settings`] is what it means. Every key is listed in [`super::reference`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::constants::Crystal;
+use crate::error::{Error, Result};
+use crate::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate};
+use crate::problem::{Background, EscapeShift, Objective, Optimizer, SnipOrder, Tail};
+
+use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Precision, Start};
+
+/// A configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub compat: Option<Compat>,
+    pub elements: Option<Vec<String>>,
+    pub incident_kev: Option<f64>,
+    pub line_library: Option<PathBuf>,
+    pub henke: Option<PathBuf>,
+    pub scan: RawScan,
+    pub model: RawModel,
+    pub fit: RawFit,
+    pub snip: RawSnip,
+    pub parameters: BTreeMap<ParameterName, RawParameter>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub branching: BTreeMap<String, RawBranching>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawScan {
+    pub detector: Option<Detector>,
+    pub pad_channels: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawModel {
+    pub crystal: Option<Crystal>,
+    pub pair_energy_ev: Option<f64>,
+    pub tail: Option<Tail>,
+    pub escape_shift: Option<EscapeShift>,
+    pub mu_fraction: Option<MuFraction>,
+    pub l_weights: Option<LWeights>,
+    pub m_ratios: Option<MRatios>,
+    pub line_gate: Option<LineGate>,
+    pub pileup_gate: Option<PileupGate>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawFit {
+    pub min_kev: Option<f64>,
+    pub max_kev: Option<f64>,
+    pub free: Option<Free>,
+    pub objective: Option<Objective>,
+    pub optimizer: Option<Optimizer>,
+    pub iterations: Option<usize>,
+    pub tolerance: Option<f64>,
+    pub background: Option<Background>,
+    pub precision: Option<Precision>,
+    pub start: Option<Start>,
+    pub clip_net_counts: Option<bool>,
+    pub first_pass: Option<FirstPass>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSnip {
+    pub order: Option<SnipOrder>,
+    pub width: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawParameter {
+    pub value: Option<f64>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub free: Option<bool>,
+    pub rate: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawBranching {
+    pub lines: Option<Vec<f64>>,
+    pub families: Option<[f64; 3]>,
+    pub width: Option<f64>,
+}
+
+impl Raw {
+    /// Reads a configuration file; paths in it are relative to its folder.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::file(path, format!("the configuration cannot be read ({e})")))?;
+        let mut raw: Raw = toml::from_str(&text).map_err(|e| {
+            let (line, column) = place(&text, e.span().map_or(0, |span| span.start));
+            Error::configuration(format!(
+                "{}:{line}:{column}: {}; `xrfit check` lists every key",
+                path.display(),
+                e.message()
+            ))
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for file in [&mut raw.line_library, &mut raw.henke].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        Ok(raw)
+    }
+}
+
+/// Line and column of a byte, from 1.
+fn place(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    (line, column)
+}
