@@ -38,7 +38,7 @@ pub mod problem;
 
 pub mod config;
 
-pub mod cluster;
 pub mod tile;
+pub mod cluster;
 
 pub mod maps;

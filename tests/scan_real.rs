@@ -99,8 +99,8 @@ fn times_of_a_step_scan_are_those_that_were_recorded() {
     for (what, actual, expected) in [
         ("live [s]", times.live, 0.369_972_17),
         ("real [s]", times.real, 0.503_358_07),
-        ("input rate [1/s]", times.input_rate, 1779.897),
-        ("output rate [1/s]", times.output_rate, 1752.231_7),
+        ("input rate [1/s]", times.input_rate, 1_779.897),
+        ("output rate [1/s]", times.output_rate, 1_752.231_7),
     ] {
         let actual = actual.unwrap_or_else(|| panic!("{what} is missing"))[[0, 0]];
         assert_eq!(actual, expected, "{what} of row 0, column 0");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::hdf5_file::Hdf5File;
 use super::volumes::storage;
-use super::{Metadata, OpenOptions, ScanInfo, ScanReader, Times, open};
+use super::{Metadata, OpenOptions, ScanInfo, ScanReader, Times, check_file, open};
 use crate::error::Result;
 
 /// Memory for a tile of spectra while counting \[bytes\].
@@ -32,6 +32,7 @@ const ANALYSES: [(&str, &str); 4] = [
 ///
 /// A file error when it holds neither, or is damaged.
 pub fn inspect(path: &Path, options: OpenOptions) -> Result<String> {
+    check_file(path)?;
     let analyses = match Hdf5File::open(path, options)? {
         Some(file) => analyses(&file)?,
         None => String::new(),
@@ -89,7 +90,12 @@ fn header(text: &mut String, info: &ScanInfo, metadata: &Metadata) {
 }
 
 fn spectra(text: &mut String, scan: &mut dyn ScanReader, info: &ScanInfo) -> Result<()> {
-    line(text, "spectra", &format!("{} detectors, {} channels", info.detectors, info.channels));
+    let plural = if info.detectors == 1 { "" } else { "s" };
+    line(
+        text,
+        "spectra",
+        &format!("{} detector{plural}, {} channels", info.detectors, info.channels),
+    );
     for detector in 0..info.detectors {
         let counted = count(scan, info, detector)?;
         line(text, "", &format!("detector {detector}: {counted}"));
@@ -125,6 +131,7 @@ fn count(scan: &mut dyn ScanReader, info: &ScanInfo, detector: usize) -> Result<
 }
 
 fn times(text: &mut String, scan: &mut dyn ScanReader, detectors: usize) -> Result<()> {
+    let mut consequence = "";
     for detector in 0..detectors {
         let times = scan.times(detector)?;
         let parts = [
@@ -142,7 +149,10 @@ fn times(text: &mut String, scan: &mut dyn ScanReader, detectors: usize) -> Resu
         let means = if means.is_empty() { "none".into() } else { means.join(", ") };
         let word = if detector == 0 { "times" } else { "" };
         line(text, word, &format!("detector {detector}, means: {means}"));
-        line(text, "", meaning(&times));
+        if meaning(&times) != consequence {
+            consequence = meaning(&times);
+            line(text, "", consequence);
+        }
     }
     Ok(())
 }
@@ -188,7 +198,10 @@ fn beside(text: &mut String, scan: &mut dyn ScanReader, info: &ScanInfo) -> Resu
     line(text, "extra PVs", &format!("{}", pvs.len()));
     let telling = pvs.iter().filter(|pv| {
         let about = format!("{} {}", pv.name, pv.description).to_lowercase();
-        !pv.value.trim().is_empty() && TELLING.iter().any(|word| about.contains(word))
+        let about_the_motor = [".DESC", ".OFF", ".EGU"].iter().any(|end| pv.name.ends_with(end));
+        !pv.value.trim().is_empty()
+            && !about_the_motor
+            && TELLING.iter().any(|word| about.contains(word))
     });
     for pv in telling.take(SHOWN_PVS) {
         let described = format!("{} = {} {} {}", pv.name, pv.value, pv.unit, pv.description);

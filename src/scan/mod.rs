@@ -205,10 +205,7 @@ const FORMATS: [(&str, Open); 3] = [
 /// A file error when the file cannot be read, when no format knows it (naming those tried), or when
 /// it is damaged.
 pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn ScanReader>> {
-    if !path.is_file() {
-        let what = if path.exists() { "is not a file" } else { "there is no such file" };
-        return Err(Error::file(path, what));
-    }
+    check_file(path)?;
     for (_, open) in FORMATS {
         if let Some(reader) = open(path, options)? {
             return Ok(reader);
@@ -219,4 +216,15 @@ pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn ScanReader>> {
         path,
         format!("no known scan format ({}); tried: {tried}", hdf5_file::kind(path, options)),
     ))
+}
+
+/// Is there such a file at all?
+fn check_file(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Err(error) => Err(Error::file(path, format!("cannot be opened: {error}"))),
+        Ok(kind) if kind.is_dir() => {
+            Err(Error::file(path, "is a folder; name the scan file in it"))
+        }
+        Ok(_) => Ok(()),
+    }
 }
