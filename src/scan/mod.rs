@@ -3,12 +3,22 @@
 //! A reader hands out the spectra of a range of pixels and what was recorded beside them. It knows
 //! nothing of fitting, ranks or elements. Units are converted here, once: seconds, counts, counts/s.
 
+mod detector;
+mod hdf5_file;
+mod inspect;
+mod maps_analysed;
+mod maps_raw;
+pub mod mda;
+mod volumes;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array3};
 
-use crate::error::Result;
+pub use self::detector::{Detector, spectra_of, times_of};
+pub use self::inspect::{describe, inspect};
+use crate::error::{Error, Result};
 
 /// What a scan file holds, known after opening it and before reading any spectrum.
 #[derive(Clone, Debug)]
@@ -41,6 +51,16 @@ impl ScanInfo {
     /// Number of pixels.
     pub fn pixels(&self) -> usize {
         self.rows * self.cols
+    }
+
+    /// Panics unless the scan has this detector and these pixels.
+    fn check(&self, detector: usize, pixels: &Range<usize>) {
+        assert!(detector < self.detectors, "detector {detector} of {}", self.detectors);
+        assert!(
+            pixels.start <= pixels.end && pixels.end <= self.pixels(),
+            "pixels {pixels:?} of {}",
+            self.pixels()
+        );
     }
 }
 
@@ -79,6 +99,18 @@ pub struct Axes {
     pub y_unit: String,
     /// Unit as recorded, empty when unknown.
     pub x_unit: String,
+}
+
+impl Axes {
+    /// Row and column numbers, for want of positions.
+    fn pixel_numbers(rows: usize, cols: usize) -> Self {
+        Self {
+            y: Array2::from_shape_fn((rows, cols), |(row, _)| row as f32),
+            x: Array2::from_shape_fn((rows, cols), |(_, col)| col as f32),
+            y_unit: String::new(),
+            x_unit: String::new(),
+        }
+    }
 }
 
 /// One extra process variable of the scan.
@@ -156,13 +188,43 @@ pub struct OpenOptions {
     pub file_locking: bool,
 }
 
-/// Opens a scan of any known format.
+/// A way to read a file: `None` when the content is of another format.
+type Open = fn(&Path, OpenOptions) -> Result<Option<Box<dyn ScanReader>>>;
+
+/// The input formats, in the order they are tried.
+const FORMATS: [(&str, Open); 3] = [
+    ("EPICS MDA (step scan, or fly scan with its HDF5 file)", mda::open),
+    ("MAPS_RAW fly-scan HDF5 (/MAPS_RAW/data_a)", maps_raw::open),
+    ("analysed MAPS HDF5 (/MAPS/Spectra/mca_arr or /MAPS/mca_arr)", maps_analysed::open),
+];
+
+/// Opens a scan of any known format, whatever its name.
 ///
 /// # Errors
 ///
 /// A file error when the file cannot be read, when no format knows it (naming those tried), or when
 /// it is damaged.
 pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn ScanReader>> {
-    let _ = options;
-    Err(crate::error::Error::file(path, "no known scan format"))
+    check_file(path)?;
+    for (_, open) in FORMATS {
+        if let Some(reader) = open(path, options)? {
+            return Ok(reader);
+        }
+    }
+    let tried = FORMATS.map(|(name, _)| name).join("; ");
+    Err(Error::file(
+        path,
+        format!("no known scan format ({}); tried: {tried}", hdf5_file::kind(path, options)),
+    ))
+}
+
+/// Is there such a file at all?
+fn check_file(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Err(error) => Err(Error::file(path, format!("cannot be opened: {error}"))),
+        Ok(kind) if kind.is_dir() => {
+            Err(Error::file(path, "is a folder; name the scan file in it"))
+        }
+        Ok(_) => Ok(()),
+    }
 }
