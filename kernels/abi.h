@@ -30,7 +30,6 @@ struct XrfProblem {
     double snip_width;
     double tolerance;         // relative decrease of the objective over 50 steps that ends Adam; 0 never
     int32_t tail, escape_shift, snip_order, background, objective, optimizer, steps;
-    int32_t snip_channels;    // SNIP's widest distance is taken over this many channels
     int32_t start_amplitudes; // 0: as given, 1: non-negative least squares with the start's shapes
     int32_t clip_net_counts;  // XRF-Maps' NNLS: counts below the background count as zero
     float saturation;         // a channel at this count is saturated; infinity: never

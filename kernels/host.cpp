@@ -75,7 +75,7 @@ SnipPlan new_snip_plan(const XrfProblem &q) {
     const Axis a = axis_of(q, q.start);
     const int n = q.count, last = n - 1, most = snip_max_passes();
     double widest = 0;
-    for (int c = 0; c < q.snip_channels; ++c) {
+    for (int c = 0; c < q.n_channels; ++c) {
         const double w = snip_width_at(q, a, c);
         if (w > widest) widest = w;
     }

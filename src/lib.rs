@@ -46,4 +46,11 @@ pub mod tile;
 
 pub mod maps;
 
+pub mod assemble;
+pub mod calibrate;
+pub mod fit;
+
+pub mod cli;
 pub mod report;
+pub mod run;
+pub mod simulate;

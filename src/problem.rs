@@ -99,6 +99,16 @@ pub enum Background {
     Given = 2,
 }
 
+/// Scalar type of the channel loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Lines to 1e-7 of their peak: 1e-5 of the spectrum's maximum, twice as fast.
+    F32,
+    /// The reference: lines to 1e-16 of their peak.
+    F64,
+}
+
 /// What is minimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -161,9 +171,6 @@ pub struct Problem {
     pub snip_order: SnipOrder,
     /// SNIP width factor (MAPS' SNIP_WIDTH) \[1\].
     pub snip_width: f64,
-    /// SNIP's widest distance is taken over this many channels, if they are more than a spectrum has
-    /// (XRF-Maps pads to 2048).
-    pub snip_channels: usize,
     /// What is minimised.
     pub objective: Objective,
     /// What minimises.

@@ -42,7 +42,7 @@ rule 'hdf5 is named in src/scan and src/maps only' '(^|[^:_[:alnum:]])hdf5::' 's
 rule 'mpi is named in src/cluster only' '(^|[^:_[:alnum:]])mpi::' 'src/cluster/'
 rule 'cudarc is named in src/engine only' '(^|[^:_[:alnum:]])cudarc::' 'src/engine/'
 rule 'unsafe stands in the kernels, the engine, the readers and the ranks only' \
-    '(^|[^_[:alnum:]])unsafe +(\{|fn|extern|impl)' 'src/kernels\.rs|src/engine/|src/scan/|src/cluster/mpi\.rs'
+    '(^|[^_[:alnum:]])unsafe +(\{|fn|extern|impl)' 'src/kernels\.rs|src/kernels/|src/engine/|src/scan/|src/cluster/mpi\.rs'
 if git rev-parse --git-dir >/dev/null 2>&1; then
     top_level
     long_files

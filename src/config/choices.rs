@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::kernels;
-use crate::problem::{Background, Objective, Optimizer};
+use crate::problem::{Background, Objective, Optimizer, Precision};
 use crate::spelling::did_you_mean;
 
 /// Parameters that MapsTorch's paper fits (`--free paper`).
@@ -67,16 +67,6 @@ pub enum Compat {
     XrfMaps,
     /// MapsTorch 0.0.2.
     Mapstorch,
-}
-
-/// Arithmetic of the fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floating point: 1e-5 of the spectrum's maximum, twice as fast.
-    F32,
-    /// 64-bit floating point: the reference.
-    F64,
 }
 
 /// Whether `map` calibrates on the summed spectrum before it fits pixels.

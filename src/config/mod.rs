@@ -20,8 +20,7 @@ mod settings;
 mod written;
 
 pub use choices::{
-    Choices, Compat, DEFAULT_FREE, Detector, FirstPass, Free, PAPER, ParameterName, Precision,
-    Start,
+    Choices, Compat, DEFAULT_FREE, Detector, FirstPass, Free, PAPER, ParameterName, Start,
 };
 pub use override_writer::write as write_override;
 pub use reference::{check, reference};

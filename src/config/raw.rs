@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate};
-use crate::problem::{Background, EscapeShift, Objective, Optimizer, SnipOrder, Tail};
+use crate::problem::{Background, EscapeShift, Objective, Optimizer, Precision, SnipOrder, Tail};
 
-use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Precision, Start};
+use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Start};
 
 /// A configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Conditions, LineLibrary};
-use crate::problem::{Background, Objective, Optimizer};
+use crate::problem::{Background, Objective, Optimizer, Precision};
 
-use super::choices::{Choices, Detector, FirstPass, ParameterName, Precision, Start};
+use super::choices::{Choices, Detector, FirstPass, ParameterName, Start};
 use super::compat::{Defaults, defaults};
 use super::components::{self, Origin, Requested, View};
 use super::override_file::{self, OverrideFile};

@@ -8,10 +8,10 @@ use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Component, Conditions, LibraryFiles, LineLibrary, Switches};
 use crate::problem::{
-    Background, EscapeShift, Objective, Optimizer, Problem, SnipOrder, Tail, Variable,
+    Background, EscapeShift, Objective, Optimizer, Precision, Problem, SnipOrder, Tail, Variable,
 };
 
-use super::choices::{Compat, Detector, ParameterName, Precision, Start};
+use super::choices::{Compat, Detector, ParameterName, Start};
 use super::raw::Raw;
 
 /// log10 counts: start, bounds (MAPS) and Adam's rate (MapsTorch) of every amplitude.

@@ -6,17 +6,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use crate::error::{Error, Result};
 use crate::kernels::Status;
+pub use crate::problem::Precision;
 use crate::problem::Problem;
-
-/// Scalar type of the channel loops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Lines to 1e-7 of their peak.
-    F32,
-    /// The reference: lines to 1e-16 of their peak.
-    F64,
-}
 
 /// Where each spectrum starts.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,13 @@
 //! [`MapFile`] is everything about one detector; a writer per output format. This module knows no
 //! fitting and no ranks.
 
-use std::path::PathBuf;
+mod hdf5;
+
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Array3};
 
+pub use self::hdf5::{Overwrite, Writer, create};
 use crate::scan::{Axes, Metadata, Scalers, Times};
 
 /// The maps of one detector. NaN where a pixel could not be fitted.
@@ -140,4 +143,41 @@ pub struct MapFile {
     pub metadata: Metadata,
     /// How it was made.
     pub provenance: Provenance,
+}
+
+/// The file of one detector of several: `OUT.h5` becomes `OUT.h50`, as MAPS names them.
+pub fn family(output: &Path, detector: usize) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(detector.to_string());
+    PathBuf::from(name)
+}
+
+/// The sum of several detectors: amplitudes and counts added, NaN where one has no fit; live time, quality and
+/// shapes averaged; the worst status.
+///
+/// # Panics
+///
+/// When there are none, or their maps differ in size.
+pub fn sum(all: &[Maps]) -> Maps {
+    let mut sum = all.first().expect("a sum has parts").clone();
+    for maps in &all[1..] {
+        sum.amplitudes += &maps.amplitudes;
+        sum.total_counts += &maps.total_counts;
+        sum.parameter_values += &maps.parameter_values;
+        sum.objective += &maps.objective;
+        sum.r_squared += &maps.r_squared;
+        sum.r_squared_log += &maps.r_squared_log;
+        sum.live_time = sum.live_time.zip(maps.live_time.as_ref()).map(|(a, b)| a + b);
+        sum.status.zip_mut_with(&maps.status, |a, &b| *a = (*a).max(b));
+        sum.steps.zip_mut_with(&maps.steps, |a, &b| *a = (*a).max(b));
+    }
+    let n = all.len() as f32;
+    for mean in [&mut sum.objective, &mut sum.r_squared, &mut sum.r_squared_log] {
+        *mean /= n;
+    }
+    sum.parameter_values /= n;
+    if let Some(live) = &mut sum.live_time {
+        *live /= n;
+    }
+    sum
 }

@@ -9,6 +9,7 @@ mod inspect;
 mod maps_analysed;
 mod maps_raw;
 pub mod mda;
+pub mod simulated;
 mod volumes;
 
 use std::ops::Range;

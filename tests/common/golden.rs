@@ -154,7 +154,6 @@ fn case(path: &Path, lines: &[GoldenLine]) -> Option<Case> {
         background: Background::None,
         snip_order: SnipOrder::Simultaneous,
         snip_width: value("SNIP_WIDTH", 0.5),
-        snip_channels: 0,
         objective: Objective::Mse,
         optimizer: Optimizer::Adam,
         steps: 0,

@@ -1,0 +1,259 @@
+//! What the user may type; nothing about how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Choices, Compat, Detector, Free};
+use crate::engine;
+use crate::problem::{Background, Objective, Optimizer, Precision};
+
+/// Fits X-ray fluorescence raster scans, pixel by pixel, into elemental maps.
+///
+/// Energies are in keV, times in seconds, amplitudes in net counts of an element's first line.
+#[derive(Parser, Debug)]
+#[command(name = "xrfit", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Fits every pixel of a scan and writes elemental maps.
+    Map(MapArgs),
+    /// Finds calibration and peak shapes from the summed spectrum of a scan.
+    Calibrate(CalibrateArgs),
+    /// Writes a scan with known truth.
+    Simulate(SimulateArgs),
+    /// Says what is in a file, what is missing, and what it can be used for.
+    Inspect(InspectArgs),
+    /// Prints the configuration with every default filled in.
+    Check(CheckArgs),
+}
+
+/// What is fitted and how: shared by the commands that fit.
+#[derive(Args, Debug, Clone)]
+pub struct FitArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+    /// MAPS override file [default: the one beside the scan, if there is one and no --config or --elements].
+    #[arg(long = "override", value_name = "FILE")]
+    pub override_file: Option<PathBuf>,
+    /// Line data: a MAPS xrf_library.csv, with henke.xdr beside it [default: built in].
+    #[arg(long, value_name = "CSV")]
+    pub line_library: Option<PathBuf>,
+    /// Elements to fit: Fe (K lines), Pb_L, Pb_M, pile-ups as Si_Cl.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub elements: Option<Vec<String>>,
+    /// Incident photon energy [keV].
+    #[arg(long, value_name = "KEV")]
+    pub incident_kev: Option<f64>,
+    /// Detector: 0, 1, ..., sum or each [default: each].
+    #[arg(long)]
+    pub detector: Option<Detector>,
+    /// Shape parameters that move: none, default, paper or a list of MAPS names [default: default].
+    #[arg(long, value_name = "SET")]
+    pub free: Option<Free>,
+    /// What is minimised [default: mse].
+    #[arg(long)]
+    pub objective: Option<ObjectiveArg>,
+    /// What minimises [default: adam].
+    #[arg(long)]
+    pub optimizer: Option<OptimizerArg>,
+    /// Steps of the optimiser [default: 500].
+    #[arg(long, value_name = "N")]
+    pub iterations: Option<usize>,
+    /// What is subtracted [default: snip].
+    #[arg(long)]
+    pub background: Option<BackgroundArg>,
+    /// Arithmetic of the channel loops [default: f32].
+    #[arg(long)]
+    pub precision: Option<PrecisionArg>,
+    /// Follow the conventions of another program.
+    #[arg(long)]
+    pub compat: Option<CompatArg>,
+}
+
+macro_rules! value_enum {
+    ($(#[$doc:meta])* $name:ident for $target:ty { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, ValueEnum)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+        impl From<$name> for $target {
+            fn from(typed: $name) -> Self {
+                match typed { $($name::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+
+value_enum! {
+    /// `--objective`.
+    ObjectiveArg for Objective {
+        /// Mean squared error.
+        Mse,
+    }
+}
+value_enum! {
+    /// `--optimizer`.
+    OptimizerArg for Optimizer {
+        /// Adam on shapes and log10 amplitudes.
+        Adam,
+        /// Amplitudes alone, non-negative linear least squares.
+        Nnls,
+    }
+}
+value_enum! {
+    /// `--background`.
+    BackgroundArg for Background {
+        /// SNIP of each spectrum, frozen during its fit.
+        Snip,
+        /// None.
+        None,
+    }
+}
+value_enum! {
+    /// `--precision`.
+    PrecisionArg for Precision {
+        /// Single precision.
+        F32,
+        /// Double precision, the reference.
+        F64,
+    }
+}
+value_enum! {
+    /// `--compat`.
+    CompatArg for Compat {
+        /// XRF-Maps (needs --line-library).
+        XrfMaps,
+        /// MapsTorch 0.0.2.
+        Mapstorch,
+    }
+}
+
+impl FitArgs {
+    /// What was typed, for the configuration.
+    pub fn choices(&self) -> Choices {
+        Choices {
+            elements: self.elements.clone(),
+            incident_kev: self.incident_kev,
+            free: self.free.clone(),
+            objective: self.objective.map(Into::into),
+            optimizer: self.optimizer.map(Into::into),
+            iterations: self.iterations,
+            background: self.background.map(Into::into),
+            precision: self.precision.map(Into::into),
+            compat: self.compat.map(Into::into),
+            line_library: self.line_library.clone(),
+            henke: None,
+            detector: self.detector,
+        }
+    }
+}
+
+/// How the work is done: none of it changes a result.
+#[derive(Args, Debug, Clone)]
+pub struct WorkArgs {
+    /// What computes [default: the best there is].
+    #[arg(long, value_enum, default_value = "auto", hide_default_value = true)]
+    pub engine: engine::Choice,
+    /// Threads per rank [default: the machine's cores shared by its ranks].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Pixels per tile: bounds the memory of a rank [default: by scan size and ranks, at most 4096].
+    #[arg(long, value_name = "N")]
+    pub tile_pixels: Option<usize>,
+    /// Do not lock HDF5 files (parallel file systems without flock).
+    #[arg(long)]
+    pub no_file_locking: bool,
+}
+
+/// `xrfit map`.
+#[derive(Args, Debug, Clone)]
+pub struct MapArgs {
+    /// Scan: EPICS MDA, MAPS_RAW or analysed MAPS HDF5.
+    pub scan: PathBuf,
+    /// Map file to write (HDF5); several detectors: FILE0, FILE1, ... and their sum in FILE.
+    #[arg(short, long, value_name = "OUT.h5")]
+    pub output: PathBuf,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub fit: FitArgs,
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// `xrfit calibrate`.
+#[derive(Args, Debug, Clone)]
+pub struct CalibrateArgs {
+    /// Scan.
+    pub scan: PathBuf,
+    /// Starts: the configured values, and random ones around them.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub starts: usize,
+    /// Seed of the random starts.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Configuration file to write; several detectors: FILE0, FILE1, ...
+    #[arg(short, long, value_name = "FIT.toml")]
+    pub output: Option<PathBuf>,
+    /// Override file to write (maps_fit_parameters_override.txt); several detectors: FILE0, FILE1, ...
+    #[arg(long, value_name = "FILE")]
+    pub override_out: Option<PathBuf>,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub fit: FitArgs,
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// `xrfit simulate`.
+#[derive(Args, Debug, Clone)]
+pub struct SimulateArgs {
+    /// Scan to write (MAPS_RAW HDF5).
+    #[arg(short, long, value_name = "SCAN.h5")]
+    pub output: PathBuf,
+    /// Rows.
+    #[arg(long, default_value_t = 60)]
+    pub rows: usize,
+    /// Columns.
+    #[arg(long, default_value_t = 80)]
+    pub cols: usize,
+    /// Channels of a spectrum.
+    #[arg(long, default_value_t = 2048)]
+    pub channels: usize,
+    /// Mean counts of a pixel.
+    #[arg(long, default_value_t = 3000.0)]
+    pub counts: f64,
+    /// Seed.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// `xrfit inspect`.
+#[derive(Args, Debug, Clone)]
+pub struct InspectArgs {
+    /// Scan or map file.
+    pub file: PathBuf,
+    /// Do not lock HDF5 files.
+    #[arg(long)]
+    pub no_file_locking: bool,
+}
+
+/// `xrfit check`.
+#[derive(Args, Debug, Clone)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub fit: FitArgs,
+}

@@ -1,0 +1,144 @@
+//! One tile: its spectra through the engine, and what comes back, as bytes that ranks can send.
+//!
+//! Knows the problem and the engine; no files and no ranks.
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::engine::{Batch, Engine, ExactSum};
+use crate::error::Result;
+use crate::problem::Problem;
+
+/// Fitted pixels of one tile, NaN where a fit failed; single precision, as maps are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TileFits {
+    /// The pixels.
+    pub pixels: Range<usize>,
+    /// By pixel: [`columns`] values in the order free shape parameters, amplitudes \[counts\], objective, R²,
+    /// R² of log counts, total counts.
+    pub values: Array2<f32>,
+    /// Steps, by pixel.
+    pub steps: Vec<u32>,
+    /// Status codes, by pixel.
+    pub status: Vec<u8>,
+    /// Sum of the fitted spectra with background, over the window.
+    pub fitted: ExactSum,
+    /// Sum of the backgrounds, over the window.
+    pub background: ExactSum,
+    /// Sum of the counts, over all channels.
+    pub counts: ExactSum,
+}
+
+/// Values that a pixel has beside the free parameters and the amplitudes.
+const EXTRA: usize = 4;
+
+/// Width of [`TileFits::values`].
+pub fn columns(problem: &Problem) -> usize {
+    problem.free_parameters().len() + problem.components.len() + EXTRA
+}
+
+/// Spectra with zeros beyond the scan's own channels, where the problem has more of them (XRF-Maps pads).
+pub fn padded(counts: Array2<f32>, channels: usize) -> Array2<f32> {
+    if counts.ncols() >= channels {
+        return counts;
+    }
+    let mut wide = Array2::zeros((counts.nrows(), channels));
+    wide.slice_mut(ndarray::s![.., ..counts.ncols()]).assign(&counts);
+    wide
+}
+
+/// Fits the pixels of a tile, each on its own.
+///
+/// * `counts`: `[pixels.len(), channels]` \[counts\].
+///
+/// # Errors
+///
+/// When the engine fails.
+pub fn tile(
+    engine: &dyn Engine,
+    problem: &Problem,
+    pixels: Range<usize>,
+    counts: ArrayView2<f32>,
+) -> Result<TileFits> {
+    let fits = engine.fit(problem, Batch::of(counts))?;
+    let free = problem.free_parameters();
+    let k = problem.components.len();
+    let mut values = Array2::zeros((pixels.len(), columns(problem)));
+    let mut sum = ExactSum::zeros(problem.channels);
+    for (i, mut row) in values.rows_mut().into_iter().enumerate() {
+        for (to, &parameter) in free.iter().enumerate() {
+            row[to] = fits.parameters[[i, parameter]] as f32;
+        }
+        for component in 0..k {
+            row[free.len() + component] = fits.amplitudes[[i, component]] as f32;
+        }
+        let last = free.len() + k;
+        row[last] = fits.objective[i] as f32;
+        row[last + 1] = fits.r_squared[i] as f32;
+        row[last + 2] = fits.r_squared_log[i] as f32;
+        let spectrum = counts.row(i);
+        row[last + 3] = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>() as f32;
+        sum.add(spectrum.iter().map(|&y| if y.is_finite() { f64::from(y) } else { 0.0 }));
+    }
+    Ok(TileFits {
+        pixels,
+        values,
+        steps: fits.steps.to_vec(),
+        status: fits.status.iter().map(|&s| s as u8).collect(),
+        fitted: fits.fitted,
+        background: fits.background,
+        counts: sum,
+    })
+}
+
+impl TileFits {
+    /// The bytes another rank can read with [`TileFits::from_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.values.len() * 4 + self.status.len() * 5 + 64);
+        for n in [self.pixels.start, self.pixels.end] {
+            bytes.extend((n as u64).to_le_bytes());
+        }
+        bytes.extend(self.values.iter().flat_map(|v| v.to_le_bytes()));
+        bytes.extend(self.steps.iter().flat_map(|v| v.to_le_bytes()));
+        bytes.extend(&self.status);
+        for sum in [&self.fitted, &self.background, &self.counts] {
+            bytes.extend(sum.0.iter().flat_map(|v| v.to_le_bytes()));
+        }
+        bytes
+    }
+
+    /// The tile that [`TileFits::to_bytes`] wrote for the same problem.
+    ///
+    /// # Panics
+    ///
+    /// When the bytes are not such a tile.
+    pub fn from_bytes(bytes: &[u8], problem: &Problem) -> Self {
+        let mut rest = bytes;
+        let start = u64::from_le_bytes(take(&mut rest)) as usize;
+        let end = u64::from_le_bytes(take(&mut rest)) as usize;
+        let (n, width) = (end - start, columns(problem));
+        let values = (0..n * width).map(|_| f32::from_le_bytes(take(&mut rest))).collect();
+        let steps = (0..n).map(|_| u32::from_le_bytes(take(&mut rest))).collect();
+        let status = (0..n).map(|_| take::<1>(&mut rest)[0]).collect();
+        let mut sum = |n| ExactSum((0..n).map(|_| i64::from_le_bytes(take(&mut rest))).collect());
+        let tile = Self {
+            pixels: start..end,
+            values: Array2::from_shape_vec((n, width), values).expect("a row per pixel"),
+            steps,
+            status,
+            fitted: sum(problem.count),
+            background: sum(problem.count),
+            counts: sum(problem.channels),
+        };
+        assert!(rest.is_empty(), "a tile's message ends where its contents do");
+        tile
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (head, tail) =
+        rest.split_first_chunk().expect("a tile's message is as long as its contents");
+    *rest = tail;
+    *head
+}

@@ -1,0 +1,68 @@
+//! Datasets and attributes as the tree wants them.
+
+use hdf5::types::{FixedAscii, VarLenUnicode};
+use hdf5::{Dataset, Group, H5Type, Location, Result};
+use ndarray::{ArrayRef, Dimension};
+
+/// A dataset; anything larger than a few numbers is shuffled and deflated, in chunks of one map.
+pub(super) fn array<T: H5Type, D: Dimension>(
+    group: &Group,
+    name: &str,
+    data: &ArrayRef<T, D>,
+) -> Result<Dataset> {
+    let shape = data.shape().to_vec();
+    if data.len() < 64 {
+        return group.new_dataset_builder().with_data(&data.to_owned()).create(name);
+    }
+    let mut chunk = shape.clone();
+    if chunk.len() == 3 {
+        chunk[0] = 1;
+    }
+    group
+        .new_dataset_builder()
+        .with_data(&data.to_owned())
+        .chunk(chunk)
+        .shuffle()
+        .deflate(1)
+        .create(name)
+}
+
+/// Fixed strings of 256 bytes, as XRF-Maps writes names and units.
+pub(super) fn names<S: AsRef<str>>(group: &Group, name: &str, values: &[S]) -> Result<Dataset> {
+    let fixed: Vec<FixedAscii<256>> = values
+        .iter()
+        .map(|v| {
+            let ascii: String =
+                v.as_ref().chars().filter(|c| c.is_ascii() && *c != '\0').take(255).collect();
+            FixedAscii::from_ascii(&ascii).expect("short ASCII fits")
+        })
+        .collect();
+    group.new_dataset_builder().with_data(&fixed).create(name)
+}
+
+fn text(value: &str) -> VarLenUnicode {
+    value.replace('\0', "").parse().expect("no NUL is left")
+}
+
+/// One string of any length.
+pub(super) fn string(group: &Group, name: &str, value: &str) -> Result<()> {
+    group.new_dataset::<VarLenUnicode>().create(name)?.write_scalar(&text(value))
+}
+
+/// A string attribute.
+pub(super) fn label(location: &Location, name: &str, value: &str) -> Result<()> {
+    location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text(value))
+}
+
+/// A list of strings as attribute.
+pub(super) fn labels(location: &Location, name: &str, values: &[&str]) -> Result<()> {
+    let values: Vec<VarLenUnicode> = values.iter().map(|v| text(v)).collect();
+    location.new_attr_builder().with_data(&values).create(name).map(drop)
+}
+
+/// A group with its NeXus class.
+pub(super) fn group(parent: &Group, name: &str, class: &str) -> Result<Group> {
+    let group = parent.create_group(name)?;
+    label(&group, "NX_class", class)?;
+    Ok(group)
+}

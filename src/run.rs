@@ -1,0 +1,142 @@
+//! The program as a table of contents: what each command does, in order.
+//!
+//! Puts scan, configuration, engine, ranks and maps together; names no HDF5, MPI or CUDA.
+
+mod calibrate;
+mod map;
+mod sum;
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Command, FitArgs, WorkArgs};
+use crate::cluster::Cluster;
+use crate::config::{self, Detector, Settings, Sources};
+use crate::error::{Error, Result};
+use crate::problem::Problem;
+use crate::scan::{self, OpenOptions, ScanInfo, ScanReader};
+use crate::simulate;
+use crate::tile::Tiles;
+
+/// Runs a command on all ranks.
+///
+/// # Errors
+///
+/// Whatever ends the run.
+pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
+    match command {
+        Command::Map(args) => map::run(&args, cluster),
+        Command::Calibrate(args) => calibrate::run(&args, cluster),
+        Command::Simulate(args) => on_rank_0(cluster, || simulate::write(&args)),
+        Command::Inspect(args) => on_rank_0(cluster, || {
+            let options = OpenOptions { file_locking: !args.no_file_locking };
+            print!("{}", scan::inspect(&args.file, options)?);
+            Ok(())
+        }),
+        Command::Check(args) => on_rank_0(cluster, || {
+            let settings = resolve(&args.fit, None, None)?;
+            print!("{}", config::check(&settings));
+            Ok(())
+        }),
+    }
+}
+
+/// What has no share for other ranks.
+fn on_rank_0(cluster: &mut dyn Cluster, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let done = if cluster.rank() == 0 { work() } else { Ok(()) };
+    cluster.agree(done)
+}
+
+/// A detector of a run: which spectra, and its number where it is one of several.
+#[derive(Clone, Copy)]
+struct Chosen {
+    detector: scan::Detector,
+    index: Option<usize>,
+}
+
+/// Settings of one detector; every note is logged once, by rank 0.
+fn resolve(fit: &FitArgs, scan: Option<&ScanInfo>, detector: Option<usize>) -> Result<Settings> {
+    let said_nothing =
+        fit.override_file.is_none() && fit.config.is_none() && fit.elements.is_none();
+    let found = scan
+        .filter(|_| said_nothing)
+        .and_then(|scan| config::override_file::find(&scan.path, detector));
+    let choices = fit.choices();
+    let resolved = Settings::resolve(&Sources {
+        config: fit.config.as_deref(),
+        override_file: fit.override_file.as_deref().or(found.as_deref()),
+        choices: &choices,
+        scan_incident_kev: scan.and_then(|s| s.incident_kev),
+    })?;
+    for note in resolved.notes {
+        log::info!("{note}");
+    }
+    Ok(resolved.settings)
+}
+
+/// The detectors that the settings ask for.
+fn detectors(which: Detector, scan: &ScanInfo) -> Result<Vec<Chosen>> {
+    let one = |index| Chosen { detector: scan::Detector::One(index), index: None };
+    match which {
+        Detector::Sum => Ok(vec![Chosen { detector: scan::Detector::Sum, index: None }]),
+        Detector::Each if scan.detectors == 1 => Ok(vec![one(0)]),
+        Detector::Each => {
+            Ok((0..scan.detectors).map(|i| Chosen { index: Some(i), ..one(i) }).collect())
+        }
+        Detector::Index(i) if i < scan.detectors => Ok(vec![one(i)]),
+        Detector::Index(i) => Err(Error::file(
+            &scan.path,
+            format!("there is no detector {i} (the scan has {}, counted from 0)", scan.detectors),
+        )),
+    }
+}
+
+/// The problem of one detector of a scan.
+fn problem(settings: &Settings, scan: &ScanInfo, chosen: Chosen) -> Result<Problem> {
+    let mut problem = settings.problem(scan.channels)?;
+    problem.saturation = match chosen.detector {
+        scan::Detector::One(_) => scan.saturation,
+        scan::Detector::Sum => None,
+    };
+    Ok(problem)
+}
+
+/// Pixels of a tile when nobody says: enough tiles to share evenly, none too large for memory.
+const MOST_TILE_PIXELS: usize = 4096;
+const TILES_PER_RANK: usize = 16;
+
+fn tiles(work: &WorkArgs, scan: &ScanInfo, ranks: usize) -> Result<Tiles> {
+    let even = scan.pixels().div_ceil(ranks * TILES_PER_RANK).clamp(1, MOST_TILE_PIXELS);
+    match work.tile_pixels {
+        Some(0) => Err(Error::configuration("--tile-pixels is 0; a tile holds at least one pixel")),
+        given => Ok(Tiles::new(scan.pixels(), given.unwrap_or(even))),
+    }
+}
+
+/// Opens the scan on every rank and sets the threads of this one.
+fn begin(path: &Path, work: &WorkArgs, cluster: &mut dyn Cluster) -> Result<Box<dyn ScanReader>> {
+    let threads = work.threads.unwrap_or_else(|| cluster.local_threads());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let pool =
+        pool.map_err(|e| Error::configuration(format!("cannot start {threads} threads: {e}")));
+    cluster.agree(pool)?;
+    let scan =
+        cluster.agree(scan::open(path, OpenOptions { file_locking: !work.no_file_locking }))?;
+    if cluster.rank() == 0 {
+        for note in &scan.info().notes {
+            log::info!("{}: {note}", path.display());
+        }
+    }
+    Ok(scan)
+}
+
+/// `FILE` with a detector's number behind it, where there are several.
+fn numbered(file: &Path, index: Option<usize>) -> PathBuf {
+    match index {
+        Some(index) => {
+            let mut name = file.as_os_str().to_owned();
+            name.push(index.to_string());
+            PathBuf::from(name)
+        }
+        None => file.to_path_buf(),
+    }
+}

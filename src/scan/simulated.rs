@@ -1,0 +1,180 @@
+//! Writes simulated scans: the MAPS_RAW layout of fly scans, with the truth beside it.
+
+use std::path::{Path, PathBuf};
+
+use hdf5::types::VarLenUnicode;
+use ndarray::{Array1, Array2, s};
+
+use crate::error::{Error, Result};
+
+/// What is known before the first pixel.
+pub struct Truth {
+    /// Rows, columns, channels.
+    pub shape: (usize, usize, usize),
+    /// Component names.
+    pub components: Vec<String>,
+    /// Shape parameters that vary from pixel to pixel.
+    pub parameters: Vec<String>,
+    /// Continuum, `[channels]` \[counts\].
+    pub background: Array1<f64>,
+    /// Incident photon energy \[keV\].
+    pub incident_kev: f64,
+}
+
+/// Consecutive pixels, whole rows.
+pub struct Tile {
+    /// First pixel.
+    pub first: usize,
+    /// `[n, channels]`.
+    pub counts: Array2<u16>,
+    /// `[n, components]` \[counts in the first line\].
+    pub amplitudes: Array2<f64>,
+    /// `[n, parameters]`.
+    pub parameters: Array2<f64>,
+    /// Live time, real time \[s\], input and output counts, `[n, 4]`.
+    pub times: Array2<f64>,
+    /// Status code by pixel.
+    pub status: Vec<u8>,
+}
+
+/// Dataset names of `/MAPS_RAW`, in the order of [`Tile::times`]; `ouputcounts` is the format's spelling.
+const TIMES: [&str; 4] = ["livetime", "realtime", "inputcounts", "ouputcounts"];
+
+/// A scan that is being written; without [`Writer::finish`] nothing is left of it.
+pub struct Writer {
+    file: Option<hdf5::File>,
+    partial: PathBuf,
+    path: PathBuf,
+    truth: (Vec<String>, Vec<String>),
+    size: (usize, usize, usize),
+}
+
+impl Writer {
+    /// Begins a scan.
+    ///
+    /// # Errors
+    ///
+    /// When the file exists and `overwrite` is false, or cannot be created.
+    pub fn create(path: &Path, overwrite: bool, truth: &Truth) -> Result<Self> {
+        if path.exists() && !overwrite {
+            return Err(Error::file(
+                path,
+                "the file exists (it would be lost); give --overwrite or another name",
+            ));
+        }
+        let name = path.file_name().ok_or_else(|| Error::file(path, "this is no file name"))?;
+        let partial = path.with_file_name(format!(
+            ".{}.partial-{}",
+            name.to_string_lossy(),
+            std::process::id()
+        ));
+        let file = hdf5::File::create(&partial)
+            .map_err(|e| Error::file(path, format!("cannot be created: {e}")))?;
+        let writer = Self {
+            file: Some(file),
+            partial,
+            path: path.to_path_buf(),
+            truth: (truth.components.clone(), truth.parameters.clone()),
+            size: truth.shape,
+        };
+        writer.lay_out(truth).map_err(|e| Error::file(path, e))?;
+        Ok(writer)
+    }
+
+    fn file(&self) -> &hdf5::File {
+        self.file.as_ref().expect("the file is open until finish")
+    }
+
+    fn lay_out(&self, truth: &Truth) -> hdf5::Result<()> {
+        let (rows, cols, channels) = self.size;
+        let raw = self.file().create_group("MAPS_RAW")?;
+        raw.new_dataset::<u16>()
+            .chunk((channels, 1, cols.min(64)))
+            .shuffle()
+            .deflate(1)
+            .shape((channels, rows, cols))
+            .create("data_a")?;
+        for name in TIMES {
+            raw.new_dataset::<f32>().shape((1, rows, cols)).create(name)?;
+        }
+        let axis =
+            |f: fn((usize, usize)) -> usize| Array2::from_shape_fn((rows, cols), |at| f(at) as f32);
+        raw.new_dataset_builder().with_data(&axis(|at| at.1)).create("x_axis")?;
+        raw.new_dataset_builder().with_data(&axis(|at| at.0)).create("y_axis")?;
+        raw.new_dataset::<f64>().create("incident_energy")?.write_scalar(&truth.incident_kev)?;
+        let group = self.file().create_group("truth")?;
+        let names: Vec<VarLenUnicode> =
+            truth.components.iter().map(|n| n.parse().expect("a name without NUL")).collect();
+        group.new_dataset_builder().with_data(&names).create("names")?;
+        group
+            .new_dataset::<f32>()
+            .shape((truth.components.len(), rows, cols))
+            .create("amplitudes")?;
+        group.new_dataset_builder().with_data(&truth.background).create("background")?;
+        group.new_dataset::<u8>().shape((rows, cols)).create("status")?;
+        let parameters = group.create_group("parameters")?;
+        for name in &truth.parameters {
+            parameters.new_dataset::<f64>().shape((rows, cols)).create(name.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a tile of whole rows.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write(&mut self, tile: &Tile) -> Result<()> {
+        self.write_tile(tile)
+            .map_err(|e| Error::file(&self.path, format!("cannot be written: {e}")))
+    }
+
+    fn write_tile(&self, tile: &Tile) -> hdf5::Result<()> {
+        let (_, cols, channels) = self.size;
+        let (n, first) = (tile.counts.nrows() / cols, tile.first / cols);
+        let rows = first..first + n;
+        let image = |column: ndarray::ArrayView1<f64>| {
+            Array2::from_shape_fn((n, cols), |(r, c)| column[r * cols + c] as f32)
+        };
+        let counts = tile.counts.t().as_standard_layout().into_owned();
+        let counts = counts.into_shape_with_order((channels, n, cols)).expect("whole rows");
+        self.file().dataset("MAPS_RAW/data_a")?.write_slice(&counts, s![.., rows.clone(), ..])?;
+        for (i, name) in TIMES.iter().enumerate() {
+            let data = self.file().dataset(&format!("MAPS_RAW/{name}"))?;
+            data.write_slice(&image(tile.times.column(i)), s![0, rows.clone(), ..])?;
+        }
+        let amplitudes = self.file().dataset("truth/amplitudes")?;
+        for k in 0..self.truth.0.len() {
+            amplitudes.write_slice(&image(tile.amplitudes.column(k)), s![k, rows.clone(), ..])?;
+        }
+        for (i, name) in self.truth.1.iter().enumerate() {
+            let values = tile.parameters.column(i);
+            let values = Array2::from_shape_fn((n, cols), |(r, c)| values[r * cols + c]);
+            self.file()
+                .dataset(&format!("truth/parameters/{name}"))?
+                .write_slice(&values, s![rows.clone(), ..])?;
+        }
+        let status = Array2::from_shape_fn((n, cols), |(r, c)| tile.status[r * cols + c]);
+        self.file().dataset("truth/status")?.write_slice(&status, s![rows, ..])
+    }
+
+    /// Closes the scan and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// When that fails; then nothing is left.
+    pub fn finish(mut self) -> Result<()> {
+        let closed = self.file.take().expect("the file is open until finish").close();
+        closed.map_err(|e| Error::file(&self.path, format!("cannot be closed: {e}")))?;
+        std::fs::rename(&self.partial, &self.path)
+            .map_err(|e| Error::file(&self.path, format!("cannot be named: {e}")))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.file = None;
+        // after a finished scan there is nothing to remove
+        let _ = std::fs::remove_file(&self.partial);
+    }
+}
