@@ -131,14 +131,15 @@ impl Volumes {
         spectra: &mut Array2<f32>,
     ) -> Result<()> {
         let Volume { name, dataset, .. } = &self.volumes[detector];
-        if let Some(what) = chunk::missing_filter(dataset) {
-            return Err(Error::file(&self.path, format!("{name} {what}")));
-        }
+        let unreadable = |cause: hdf5::Error| {
+            let what = chunk::missing_filter(dataset)
+                .unwrap_or_else(|| format!("cannot be read: {cause}"));
+            Error::file(&self.path, format!("{name} {what}"))
+        };
         for [rows, cols] in boxes(pixels, self.shape[2]) {
             let origin = [0, rows.start, cols.start];
-            let images: Array3<f32> = dataset
-                .read_slice(s![.., rows.clone(), cols.clone()])
-                .map_err(|e| Error::file(&self.path, format!("{name} cannot be read: {e}")))?;
+            let images: Array3<f32> =
+                dataset.read_slice(s![.., rows.clone(), cols.clone()]).map_err(unreadable)?;
             let piece = Piece { origin, shape: [self.shape[0], rows.len(), cols.len()] };
             let images = images.as_slice().expect("a new array is contiguous");
             for_blocks(spectra, pixels, self.shape, |mut block| {
