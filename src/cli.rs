@@ -183,8 +183,10 @@ pub struct MapArgs {
     /// Replace existing output.
     #[arg(long)]
     pub overwrite: bool,
+    /// What is fitted and how.
     #[command(flatten)]
     pub fit: FitArgs,
+    /// How the work is done.
     #[command(flatten)]
     pub work: WorkArgs,
 }
@@ -209,8 +211,10 @@ pub struct CalibrateArgs {
     /// Replace existing output.
     #[arg(long)]
     pub overwrite: bool,
+    /// What is fitted and how.
     #[command(flatten)]
     pub fit: FitArgs,
+    /// How the work is done.
     #[command(flatten)]
     pub work: WorkArgs,
 }
@@ -254,6 +258,7 @@ pub struct InspectArgs {
 /// `xrfit check`.
 #[derive(Args, Debug, Clone)]
 pub struct CheckArgs {
+    /// What is fitted and how.
     #[command(flatten)]
     pub fit: FitArgs,
 }

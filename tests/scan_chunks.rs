@@ -46,7 +46,6 @@ fn storages() -> Vec<Storage> {
             chunk,
             filters: |b| b.shuffle().deflate(1),
         });
-        storages.push(Storage { chunk, filters: |b| b.deflate(1).shuffle() });
         storages.push(Storage { name: "shuffle", chunk, filters: |b| b.shuffle() });
         storages.push(Storage {
             name: "fletcher32",

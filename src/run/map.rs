@@ -134,7 +134,7 @@ fn finish(
     assembly: Assembly,
     times: crate::scan::Times,
     provenance: Provenance,
-) -> Result<Option<MapFile>> {
+) -> Result<MapFile> {
     let counts = assembly.counts.counts();
     let of_sum = fit_sum(engine, problem, counts.view())?;
     let wide = |window: &Array1<f64>| {
@@ -181,7 +181,6 @@ fn finish(
         metadata: scan.metadata().clone(),
         provenance,
     })
-    .map(Some)
 }
 
 fn write(args: &MapArgs, file: &MapFile, link: Option<(&Path, &str)>, output: &Path) -> Result<()> {

@@ -18,6 +18,10 @@ const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// Decompressed chunks that libhdf5 keeps per dataset \[bytes\]; matters where it decompresses itself.
 const LIBRARY_CACHE: usize = 32 << 20;
 
+/// What libhdf5 reads at least for each run of neighbouring pixels of an image \[bytes\]. Its default of 64 KiB
+/// reads a contiguous scan 128 times over.
+const SIEVE: usize = 4096;
+
 /// More values than any list of a scan has, and characters than any text.
 const LONGEST_LIST: usize = 100_000;
 const LONGEST_TEXT: usize = 1024;
@@ -45,7 +49,7 @@ impl Hdf5File {
         }
         let file = hdf5::File::with_options()
             .with_fapl(|access| {
-                access.chunk_cache(521, LIBRARY_CACHE, 0.75);
+                access.chunk_cache(521, LIBRARY_CACHE, 0.75).sieve_buf_size(SIEVE);
                 if options.file_locking { access } else { access.file_locking(false) }
             })
             .open(path);

@@ -2,7 +2,7 @@
 //!
 //! A step scan holds its spectra itself, `[row][col][channel]`, one record per pixel: [`StepScan`].
 //! A fly scan holds positions and scalers only; its spectra are in a HDF5 file beside it:
-//! [`fly::FlyScan`]. Only records that are asked for are read. Rows and columns are what was recorded, not
+//! see `fly.rs`. Only records that are asked for are read. Rows and columns are what was recorded, not
 //! what was asked for.
 
 mod fly;

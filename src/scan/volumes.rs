@@ -105,7 +105,9 @@ impl Volumes {
             let cache = &self.cache;
             let unpacked: Option<Vec<_>> = origins
                 .par_iter()
-                .map(|&origin| cache.get(detector, origin).or_else(|| chunks.read(dataset, origin)))
+                .map(|&origin| {
+                    cache.get((detector, origin)).or_else(|| chunks.read(dataset, origin))
+                })
                 .collect();
             let unpacked = unpacked?;
             let pieces: Vec<_> =
@@ -116,9 +118,7 @@ impl Volumes {
                 }
             });
             for (&origin, bytes) in origins.iter().zip(unpacked) {
-                if chunks.goes_on_after(origin, pixels) {
-                    self.cache.put(detector, origin, bytes);
-                }
+                self.cache.put((detector, origin), bytes, chunks.last_pixel(origin));
             }
         }
         Some(())

@@ -5,7 +5,7 @@ use hdf5::{Dataset, Group, H5Type, Location, Result};
 use ndarray::{ArrayRef, Dimension};
 
 /// A dataset; anything larger than a few numbers is shuffled and deflated, in chunks of one map.
-pub(super) fn array<T: H5Type, D: Dimension>(
+pub(super) fn array<T: H5Type + Clone, D: Dimension>(
     group: &Group,
     name: &str,
     data: &ArrayRef<T, D>,

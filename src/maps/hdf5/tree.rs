@@ -227,7 +227,8 @@ fn scan(parent: &Group, content: &MapFile) -> Result<()> {
         ("y_axis", &content.axes.y, &content.axes.y_unit),
         ("x_axis", &content.axes.x, &content.axes.x_unit),
     ] {
-        put::label(&put::array(&group, name, axis)?, "units", unit)?;
+        let data = put::array(&group, name, axis)?;
+        put::label(&data, "units", unit)?;
     }
     put::array(&group, "requested_rows", &array![meta.requested_rows as i32])?;
     put::array(&group, "requested_cols", &array![meta.requested_cols as i32])?;

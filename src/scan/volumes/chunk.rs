@@ -117,11 +117,11 @@ impl Chunks {
         origins
     }
 
-    /// Does a chunk hold pixels behind these?
-    pub(super) fn goes_on_after(&self, origin: [usize; 3], pixels: &Range<usize>) -> bool {
+    /// The last pixel a chunk holds.
+    pub(super) fn last_pixel(&self, origin: [usize; 3]) -> usize {
         let last_row = (origin[1] + self.chunk[1]).min(self.volume[1]) - 1;
         let last_col = (origin[2] + self.chunk[2]).min(self.volume[2]) - 1;
-        last_row * self.volume[2] + last_col >= pixels.end
+        last_row * self.volume[2] + last_col
     }
 
     /// An unpacked chunk; `None` when it was never written, or is not what it should be.
