@@ -27,21 +27,20 @@ prepare_folder() {
         exit 2
     fi
     touch "$out/.xrfit-demo"
-    rm -rf "$out/scan.h5" "$out/fit.toml" "$out/maps.h5" "$out/maps-png"
+    rm -rf "$out/scan.h5" "$out/fit.toml" "$out/maps.h5"
 }
 
 simulate_calibrate_map() {
     step xrfit simulate -o scan.h5 --rows 60 --cols 80 --counts 3000 --seed 1
     step xrfit calibrate scan.h5 --elements "$elements" --incident-kev "$incident_kev" -o fit.toml
     step mpirun -n "$ranks" xrfit map scan.h5 --config fit.toml --threads 1 \
-        -o maps.h5 --png maps-png --overwrite
+        -o maps.h5 --overwrite
 }
 
 say_where_to_look() {
     cat <<END
 
 The maps are in      $out/maps.h5
-and as pictures in   $out/maps-png     (begin with overview.png)
 
 To open them:
     silx view $out/maps.h5

@@ -103,9 +103,12 @@ fn problem(settings: &Settings, scan: &ScanInfo, chosen: Chosen) -> Result<Probl
 /// Pixels of a tile when nobody says: enough tiles to share evenly, none too large for memory.
 const MOST_TILE_PIXELS: usize = 4096;
 const TILES_PER_RANK: usize = 16;
+/// Pixels that keep a thread busy between two tiles.
+const PIXELS_PER_THREAD: usize = 32;
 
 fn tiles(work: &WorkArgs, scan: &ScanInfo, ranks: usize) -> Result<Tiles> {
-    let even = scan.pixels().div_ceil(ranks * TILES_PER_RANK).clamp(1, MOST_TILE_PIXELS);
+    let least = (PIXELS_PER_THREAD * rayon::current_num_threads()).min(MOST_TILE_PIXELS);
+    let even = scan.pixels().div_ceil(ranks * TILES_PER_RANK).clamp(least, MOST_TILE_PIXELS);
     match work.tile_pixels {
         Some(0) => Err(Error::configuration("--tile-pixels is 0; a tile holds at least one pixel")),
         given => Ok(Tiles::new(scan.pixels(), given.unwrap_or(even))),

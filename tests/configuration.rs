@@ -7,13 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::shared;
-use xrfit::config::{
-    self, Choices, Compat, Detector, Free, PAPER, Precision, Resolved, Settings, Sources,
-};
+use xrfit::config::{self, Choices, Compat, Detector, Free, PAPER, Resolved, Settings, Sources};
 use xrfit::error::Result;
 use xrfit::kernels;
 use xrfit::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate};
-use xrfit::problem::{EscapeShift, Optimizer, SnipOrder};
+use xrfit::problem::{EscapeShift, Optimizer, Precision, SnipOrder};
 
 /// A folder with a configuration and an override file; either text may be empty for none.
 struct Case {
