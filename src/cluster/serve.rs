@@ -38,7 +38,10 @@ where
     S: FnMut(usize, Vec<u8>) -> Result<()>,
 {
     if cluster.rank() > 0 {
-        return work_for_rank_0(cluster, work);
+        work_for_rank_0(cluster, work)?;
+        // what this rank sends next is not for the desk that still serves the others
+        cluster.barrier();
+        return Ok(());
     }
     let queue = Queue { next: AtomicUsize::new(0), tickets };
     let (give, own) = mpsc::sync_channel(1);
@@ -53,7 +56,9 @@ where
             }
         }
         served
-    })
+    })?;
+    cluster.barrier();
+    Ok(())
 }
 
 /// The tickets that nobody has taken.
