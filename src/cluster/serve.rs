@@ -39,8 +39,8 @@ where
 {
     if cluster.rank() > 0 {
         work_for_rank_0(cluster, work)?;
-        // what this rank sends next is not for the desk that still serves the others
-        cluster.barrier();
+        // the desk still serves others; rank 0 tells when it is done, and what comes next is not for it
+        cluster.broadcast(Vec::new());
         return Ok(());
     }
     let queue = Queue { next: AtomicUsize::new(0), tickets };
@@ -57,7 +57,7 @@ where
         }
         served
     })?;
-    cluster.barrier();
+    cluster.broadcast(Vec::new());
     Ok(())
 }
 
