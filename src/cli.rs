@@ -49,7 +49,7 @@ pub struct FitArgs {
     /// Elements to fit: Fe (K lines), Pb_L, Pb_M, pile-ups as Si_Cl.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub elements: Option<Vec<String>>,
-    /// Incident photon energy [keV].
+    /// Incident photon energy in keV.
     #[arg(long, value_name = "KEV")]
     pub incident_kev: Option<f64>,
     /// Detector: 0, 1, ..., sum or each [default: each].

@@ -2,7 +2,7 @@
 //!
 //! Line based: the text before the first colon is the key, exactly (an indented line is a comment),
 //! the value runs to the next colon. Nothing here decides what a value means for a fit; that is
-//! [`super::resolve`].
+//! `resolve.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
