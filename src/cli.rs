@@ -26,6 +26,14 @@ pub enum Command {
     Map(MapArgs),
     /// Finds calibration and peak shapes from the summed spectrum of a scan.
     Calibrate(CalibrateArgs),
+    /// Evaluates the forward model: energy axis, each component, sum, objective, gradient.
+    ///
+    /// The case is a TOML file. It must have `channels = [first, last]` (the window, counted from 0) and
+    /// `[amplitudes]` in log10 counts by component (Fe, Pb_L, COHERENT_SCT_AMPLITUDE, COMPTON_AMPLITUDE), and may
+    /// have `[parameters]` by MAPS name, `observed = "FILE.npy"`, `background = "snip"` or `"none"`, `objective`,
+    /// `line_table = "FILE.npz"` (in place of the built-in lines), and from the configuration `compat`,
+    /// `incident_kev`, `line_library`, `henke`, `[model]`, `[snip]` and `[branching]`.
+    Spectrum(SpectrumArgs),
     /// Writes a scan with known truth.
     Simulate(SimulateArgs),
     /// Says what is in a file, what is missing, and what it can be used for.
@@ -217,6 +225,32 @@ pub struct CalibrateArgs {
     /// How the work is done.
     #[command(flatten)]
     pub work: WorkArgs,
+}
+
+/// `xrfit spectrum`.
+#[derive(Args, Debug, Clone)]
+pub struct SpectrumArgs {
+    /// Case of the forward model (TOML).
+    #[arg(value_name = "CASE.toml")]
+    pub case: PathBuf,
+    /// HDF5 file to write.
+    #[arg(short, long, value_name = "OUT.h5")]
+    pub output: PathBuf,
+    /// Spectrum to compare with: all channels from 0 on, one-dimensional [default: the case's `observed`].
+    #[arg(long, value_name = "FILE.npy")]
+    pub observed: Option<PathBuf>,
+    /// Write the objective's gradient too.
+    #[arg(long)]
+    pub gradient: bool,
+    /// Arithmetic of the channel loops [default: f64].
+    #[arg(long)]
+    pub precision: Option<PrecisionArg>,
+    /// What computes [default: the best there is].
+    #[arg(long, value_enum, default_value = "auto", hide_default_value = true)]
+    pub engine: engine::Choice,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// `xrfit simulate`.

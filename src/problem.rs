@@ -1,6 +1,8 @@
 //! What a fit needs to know: lines, parameters, objective and optimiser, resolved. The only input of
 //! an engine besides the spectra; no element names, files or ranks matter to it.
 
+use ndarray::Array1;
+
 use crate::kernels;
 
 /// Which tail fraction belongs to a line, and whether it is normalised; MAPS' line types.
@@ -197,6 +199,17 @@ impl Problem {
         let index = kernels::parameter_index(name)
             .unwrap_or_else(|| panic!("the model has no parameter {name}"));
         self.parameters[index].start
+    }
+
+    /// Energy of each recorded channel at the start's calibration, `[channels]` \[keV\].
+    pub fn energies(&self) -> Array1<f64> {
+        let [offset, slope, quadratic] = self.calibration();
+        (0..self.channels).map(|c| c as f64).map(|c| offset + c * (slope + c * quadratic)).collect()
+    }
+
+    /// The start's offset \[keV\], slope \[keV/channel\] and quadratic term \[keV/channel²\].
+    pub fn calibration(&self) -> [f64; 3] {
+        ["ENERGY_OFFSET", "ENERGY_SLOPE", "ENERGY_QUADRATIC"].map(|name| self.start(name))
     }
 
     /// Indices of the free shape parameters.

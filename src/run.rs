@@ -4,6 +4,7 @@
 
 mod calibrate;
 mod map;
+mod spectrum;
 mod sum;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
     match command {
         Command::Map(args) => map::run(&args, cluster),
         Command::Calibrate(args) => calibrate::run(&args, cluster),
+        Command::Spectrum(args) => on_rank_0(cluster, || spectrum::run(&args)),
         Command::Simulate(args) => on_rank_0(cluster, || simulate::write(&args)),
         Command::Inspect(args) => on_rank_0(cluster, || {
             let options = OpenOptions { file_locking: !args.no_file_locking };

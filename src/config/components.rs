@@ -10,6 +10,8 @@ pub(super) enum Origin {
     Asked,
     /// An override file, often shared by many scans: what cannot be fitted is left out with a note.
     Shared,
+    /// A case of the forward model: what cannot be seen is a spectrum of zeros.
+    Modelled,
 }
 
 /// Names and where they come from.
@@ -33,11 +35,17 @@ pub(super) fn resolve(
 ) -> Result<Vec<Component>> {
     let mut components: Vec<Component> = Vec::new();
     for name in &requested.names {
-        match view.component(name) {
+        let component = match requested.origin {
+            Origin::Modelled => view.library.component(name),
+            Origin::Asked | Origin::Shared => view.component(name),
+        };
+        match component {
             Ok(component) if components.contains(&component) => {}
             Ok(component) => components.push(component),
-            Err(error) if requested.origin == Origin::Asked => return Err(error),
-            Err(error) => notes.push(format!("override file: {error} (left out)")),
+            Err(error) if requested.origin == Origin::Shared => {
+                notes.push(format!("override file: {error} (left out)"));
+            }
+            Err(error) => return Err(error),
         }
     }
     components.sort_by_key(|component| view.order(component));

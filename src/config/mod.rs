@@ -5,6 +5,7 @@
 //! which say everything; [`Settings::problem`] gives the fit of a detector. No spectra are known
 //! here, no ranks and no engine.
 
+mod case;
 mod choices;
 mod compat;
 mod components;
@@ -19,6 +20,7 @@ mod resolve;
 mod settings;
 mod written;
 
+pub use case::Case;
 pub use choices::{
     Choices, Compat, DEFAULT_FREE, Detector, FirstPass, Free, PAPER, ParameterName, Start,
 };

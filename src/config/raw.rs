@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::constants::Crystal;
 use crate::error::{Error, Result};
@@ -77,8 +79,9 @@ pub(super) struct RawSnip {
     pub width: Option<f64>,
 }
 
+/// A table, or a number for its `value` alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub(super) struct RawParameter {
     pub value: Option<f64>,
     pub min: Option<f64>,
@@ -95,25 +98,69 @@ pub(super) struct RawBranching {
     pub width: Option<f64>,
 }
 
+impl Serialize for RawParameter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawParameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrTable)
+    }
+}
+
+struct NumberOrTable;
+
+impl<'de> Visitor<'de> for NumberOrTable {
+    type Value = RawParameter;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a number, or a table with value, min, max, free and rate")
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<RawParameter, E> {
+        Ok(RawParameter { value: Some(value), ..RawParameter::default() })
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<RawParameter, E> {
+        self.visit_f64(value as f64)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<RawParameter, A::Error> {
+        RawParameter::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
 impl Raw {
     /// Reads a configuration file; paths in it are relative to its folder.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::file(path, format!("the configuration cannot be read ({e})")))?;
-        let mut raw: Raw = toml::from_str(&text).map_err(|e| {
-            let (line, column) = place(&text, e.span().map_or(0, |span| span.start));
-            Error::configuration(format!(
-                "{}:{line}:{column}: {}; `xrfit check` lists every key",
-                path.display(),
-                e.message()
-            ))
-        })?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        for file in [&mut raw.line_library, &mut raw.henke].into_iter().flatten() {
-            *file = folder.join(&*file);
-        }
+        let mut raw: Raw = read(path, "`xrfit check` lists every key")?;
+        relative_to(path, [&mut raw.line_library, &mut raw.henke]);
         Ok(raw)
     }
+}
+
+/// Makes paths that a file gives relative to its folder.
+pub(super) fn relative_to<const N: usize>(file: &Path, paths: [&mut Option<PathBuf>; N]) {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    for path in paths.into_iter().flatten() {
+        *path = folder.join(&*path);
+    }
+}
+
+/// Reads a TOML file; an error names line and column and gives `advice`.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, advice: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::file(path, format!("cannot be read ({e})")))?;
+    toml::from_str(&text).map_err(|e| {
+        let (line, column) = place(&text, e.span().map_or(0, |span| span.start));
+        Error::configuration(format!(
+            "{}:{line}:{column}: {}; {advice}",
+            path.display(),
+            e.message()
+        ))
+    })
 }
 
 /// Line and column of a byte, from 1.

@@ -63,12 +63,17 @@ impl Settings {
     /// or line library are missing.
     pub fn resolve(sources: &Sources) -> Result<Resolved> {
         let raw = sources.config.map(Raw::read).transpose()?.unwrap_or_default();
+        Self::resolve_raw(sources, raw, Origin::Asked)
+    }
+
+    /// The same with a configuration that was read elsewhere.
+    pub(super) fn resolve_raw(sources: &Sources, raw: Raw, origin: Origin) -> Result<Resolved> {
         let file = sources.override_file.map(override_file::read).transpose()?;
         let mut notes = Vec::new();
         if let (Some(path), Some(file)) = (sources.override_file, &file) {
             report(path, file, &mut notes);
         }
-        let merge = Merge { sources, raw, file: file.unwrap_or_default() };
+        let merge = Merge { sources, raw, origin, file: file.unwrap_or_default() };
         let settings = merge.settings(&mut notes)?;
         Ok(Resolved { settings, notes })
     }
@@ -87,6 +92,8 @@ fn report(path: &Path, file: &OverrideFile, notes: &mut Vec<String>) {
 pub(super) struct Merge<'a> {
     pub sources: &'a Sources<'a>,
     pub raw: Raw,
+    /// Who asked for the configuration's components.
+    pub origin: Origin,
     pub file: OverrideFile,
 }
 
@@ -124,7 +131,7 @@ impl Merge<'_> {
         };
         let view = View { library: &library, conditions, window_kev: fit.window_kev };
         let components = components::resolve(&self.requested()?, &view, notes)?;
-        if components.is_empty() {
+        if components.is_empty() && self.origin != Origin::Modelled {
             return Err(self.no_elements());
         }
         adjustments.retain(|name, adjustment| {
@@ -210,13 +217,16 @@ impl Merge<'_> {
     fn requested(&self) -> Result<Requested> {
         let asked = self.sources.choices.elements.as_ref().or(self.raw.elements.as_ref());
         let requested = match asked {
-            Some(names) => Requested { names: names.clone(), origin: Origin::Asked },
+            Some(names) => Requested { names: names.clone(), origin: self.origin },
             None => {
                 let names = self.file.elements.iter().chain(&self.file.pileups).cloned().collect();
                 Requested { names, origin: Origin::Shared }
             }
         };
-        if requested.names.is_empty() { Err(self.no_elements()) } else { Ok(requested) }
+        if requested.names.is_empty() && requested.origin != Origin::Modelled {
+            return Err(self.no_elements());
+        }
+        Ok(requested)
     }
 
     fn no_elements(&self) -> Error {

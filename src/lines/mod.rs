@@ -11,6 +11,7 @@ mod henke;
 mod maps_library;
 mod ratios;
 mod shells;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::spelling::did_you_mean;
 pub use component::{Component, Shell};
 use henke::Henke;
 use shells::{Element, Subshell, TRANSITIONS};
+pub use table::table;
 
 /// Which mass turns the detector's attenuation into `mu_fraction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,13 @@
 //!
 //! Everything goes to a temporary file beside the output, which gets its name when it is complete.
 
+mod modelled;
 mod put;
 mod tree;
 
 use std::path::{Path, PathBuf};
+
+pub use modelled::write_modelled;
 
 use super::MapFile;
 use crate::error::{Error, Result};
@@ -50,6 +53,13 @@ pub fn create(path: &Path, overwrite: Overwrite) -> Result<Writer> {
     Ok(Writer { file: Some(file), partial, path: path.to_path_buf() })
 }
 
+impl From<bool> for Overwrite {
+    /// The flag `--overwrite`.
+    fn from(given: bool) -> Self {
+        if given { Self::Yes } else { Self::No }
+    }
+}
+
 impl Writer {
     /// Writes everything, closes the file and gives it its name.
     ///
@@ -58,10 +68,15 @@ impl Writer {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn write(mut self, content: &MapFile, link: Option<(&Path, &str)>) -> Result<()> {
-        let file = self.file.take().expect("a writer writes once");
+    pub fn write(self, content: &MapFile, link: Option<(&Path, &str)>) -> Result<()> {
         let link = link.map(|(target, dataset)| (relative(target, &self.path), dataset));
-        let done = tree::write(&file, content, link).and_then(|()| file.close());
+        self.fill(|file| tree::write(file, content, link))
+    }
+
+    /// Lets `tree` write everything, closes the file and gives it its name.
+    fn fill(mut self, tree: impl FnOnce(&hdf5::Group) -> hdf5::Result<()>) -> Result<()> {
+        let file = self.file.take().expect("a writer writes once");
+        let done = tree(&file).and_then(|()| file.close());
         done.map_err(|e| Error::file(&self.path, format!("cannot be written: {e}")))?;
         std::fs::rename(&self.partial, &self.path)
             .map_err(|e| Error::file(&self.path, format!("cannot be named: {e}")))

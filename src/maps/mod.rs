@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Array3};
 
-pub use self::hdf5::{Overwrite, Writer, create};
+pub use self::hdf5::{Overwrite, Writer, create, write_modelled};
 use crate::scan::{Axes, Metadata, Scalers, Times};
 
 /// The maps of one detector. NaN where a pixel could not be fitted.
@@ -143,6 +143,29 @@ pub struct MapFile {
     pub metadata: Metadata,
     /// How it was made.
     pub provenance: Provenance,
+}
+
+/// One evaluation of the forward model over a window of N channels.
+#[derive(Clone, Debug)]
+pub struct Modelled {
+    /// Energy of each channel, `[N]` \[keV\].
+    pub energy: Array1<f64>,
+    /// Component names, length K.
+    pub components: Vec<String>,
+    /// Each component without escape, `[K, N]` \[counts\].
+    pub spectra: Array2<f64>,
+    /// All components with escape, `[N]` \[counts\].
+    pub sum: Array1<f64>,
+    /// Background of the observed spectrum, `[N]` \[counts\].
+    pub background: Array1<f64>,
+    /// Observed counts, `[N]`, and the objective against them.
+    pub observed: Option<(Array1<f64>, f64)>,
+    /// Unit of the objective.
+    pub objective_unit: String,
+    /// Names of the shape parameters, length P.
+    pub parameters: Vec<String>,
+    /// Derivative of the objective by shape parameter, `[P]`, and by log10 amplitude, `[K]`.
+    pub gradient: Option<(Array1<f64>, Array1<f64>)>,
 }
 
 /// The file of one detector of several: `OUT.h5` becomes `OUT.h50`, as MAPS names them.

@@ -18,7 +18,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
 use crate::fit::{self, TileFits};
 use crate::kernels::{self, Status};
-use crate::maps::{self, Analysis, MapFile, Maps, Overwrite, ParameterRow, Provenance, Summed};
+use crate::maps::{self, Analysis, MapFile, Maps, ParameterRow, Provenance, Summed};
 use crate::problem::{Optimizer, Problem};
 use crate::report::{self, Progress};
 use crate::scan::{ScanReader, spectra_of, times_of};
@@ -56,7 +56,7 @@ fn one(
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
     let output = which.index.map_or_else(|| args.output.clone(), |i| maps::family(&args.output, i));
-    super::on_rank_0(cluster, || maps::create(&output, overwrite(args)).map(drop))?;
+    super::on_rank_0(cluster, || maps::create(&output, args.overwrite.into()).map(drop))?;
     let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
     if !settings.calibration_given {
         let search = Search { starts: 1, seed: 0 };
@@ -91,10 +91,6 @@ impl Chosen {
         let crate::scan::Detector::One(index) = self.detector else { return None };
         info.spectra_links.get(index).map(|(file, dataset)| (file.as_path(), dataset.as_str()))
     }
-}
-
-fn overwrite(args: &MapArgs) -> Overwrite {
-    if args.overwrite { Overwrite::Yes } else { Overwrite::No }
 }
 
 fn fit_tiles(
@@ -142,15 +138,9 @@ fn finish(
         all.slice_mut(s![problem.first..problem.first + problem.count]).assign(window);
         all
     };
-    let calibration =
-        ["ENERGY_OFFSET", "ENERGY_SLOPE", "ENERGY_QUADRATIC"].map(|n| problem.start(n));
-    let [offset, slope, quadratic] = calibration;
     let summed = Summed {
-        energy: (0..problem.channels)
-            .map(|c| c as f64)
-            .map(|c| offset + c * (slope + c * quadratic))
-            .collect(),
-        calibration,
+        energy: problem.energies(),
+        calibration: problem.calibration(),
         window: (problem.first, problem.count),
         spectrum: counts,
         fitted: wide(&assembly.fitted.counts()),
@@ -184,7 +174,7 @@ fn finish(
 }
 
 fn write(args: &MapArgs, file: &MapFile, link: Option<(&Path, &str)>, output: &Path) -> Result<()> {
-    maps::create(output, overwrite(args))?.write(file, link)?;
+    maps::create(output, args.overwrite.into())?.write(file, link)?;
     log::info!("wrote {}", output.display());
     Ok(())
 }

@@ -9,6 +9,7 @@ mod inspect;
 mod maps_analysed;
 mod maps_raw;
 pub mod mda;
+mod npy;
 pub mod simulated;
 mod volumes;
 
@@ -19,6 +20,7 @@ use ndarray::{Array2, Array3};
 
 pub use self::detector::{Detector, spectra_of, times_of};
 pub use self::inspect::{describe, inspect};
+pub use self::npy::npy_spectrum;
 use crate::error::{Error, Result};
 
 /// What a scan file holds, known after opening it and before reading any spectrum.

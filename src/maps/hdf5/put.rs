@@ -49,6 +49,13 @@ pub(super) fn string(group: &Group, name: &str, value: &str) -> Result<()> {
     group.new_dataset::<VarLenUnicode>().create(name)?.write_scalar(&text(value))
 }
 
+/// One number.
+pub(super) fn scalar<T: H5Type>(group: &Group, name: &str, value: T) -> Result<Dataset> {
+    let data = group.new_dataset::<T>().create(name)?;
+    data.write_scalar(&value)?;
+    Ok(data)
+}
+
 /// A string attribute.
 pub(super) fn label(location: &Location, name: &str, value: &str) -> Result<()> {
     location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text(value))

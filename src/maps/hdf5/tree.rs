@@ -167,9 +167,7 @@ fn provenance(parent: &Group, content: &MapFile) -> Result<()> {
     ] {
         put::string(&group, name, value)?;
     }
-    let seconds = group.new_dataset::<f64>().create("seconds")?;
-    seconds.write_scalar(&p.seconds)?;
-    put::label(&seconds, "units", "s")
+    put::label(&*put::scalar(&group, "seconds", p.seconds)?, "units", "s")
 }
 
 fn spectra(parent: &Group, content: &MapFile, link: Option<(PathBuf, &str)>) -> Result<()> {
