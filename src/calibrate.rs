@@ -1,13 +1,17 @@
 //! First pass: the shapes of a whole scan from its summed spectrum.
 //!
-//! A batch like any other: N starts are N spectra with the same counts, and the best one wins. Knows the
-//! problem and the engine; no files and no ranks.
+//! Coarse to fine. A grid of gains and offsets, each with a linear fit of the amplitudes, finds the valley
+//! of the right calibration, which no local method does from more than a few per cent away; Adam then runs
+//! from the best of them, from the configured values and from random ones. Everything is a batch like any
+//! other: N starts are N spectra with the same counts. Knows the problem and the engine; no files and no
+//! ranks.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
-use crate::engine::{Batch, Engine, Starts};
+use crate::engine::{Batch, Engine, Fits, Starts};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::problem::{Background, Optimizer, Problem};
@@ -15,14 +19,25 @@ use crate::problem::{Background, Optimizer, Problem};
 /// How to search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
-    /// Starts; the first is the configured values, the others are random around them.
+    /// Starts: the configured values, the best ones of the grid (at most 4), and random ones around its best.
     pub starts: usize,
     /// Seed of the random ones.
     pub seed: u64,
 }
 
-/// Half-ranges of random starts around the configured values. Beyond a few per cent of gain every local
-/// method needs a coarse scan of gain and offset first.
+/// Gains of the grid: this part below and above the configured one, in steps of this part of it. At 10 keV a
+/// step is half a peak's width.
+const GAIN_RANGE: f64 = 0.25;
+const GAIN_STEP: f64 = 0.006;
+
+/// Offsets of the grid: this far to both sides of the configured one, in this many steps \[keV\].
+const OFFSET_RANGE: f64 = 0.2;
+const OFFSET_STEPS: i32 = 4;
+
+/// Grid points that Adam starts from.
+const CANDIDATES: usize = 4;
+
+/// Half-ranges of random starts around the best of the grid.
 const RANGES: [(&str, f64); 7] = [
     ("ENERGY_OFFSET", 0.05),
     ("ENERGY_SLOPE", 2e-4),
@@ -36,6 +51,10 @@ const RANGES: [(&str, f64); 7] = [
 /// The first pass's steps: one spectrum is cheap, and everything rests on it.
 const STEPS: usize = 2000;
 
+/// What is fitted last, from the right valley: with the incident energy or the curvature free, a wrong gain
+/// can look as good as the right one.
+const LAST: [&str; 2] = ["COHERENT_SCT_ENERGY", "ENERGY_QUADRATIC"];
+
 /// The fit of a summed spectrum.
 #[derive(Clone, Debug)]
 pub struct Calibration {
@@ -47,6 +66,8 @@ pub struct Calibration {
     pub r_squared_log: f64,
     /// Which start won, counted from 0.
     pub start: usize,
+    /// Part of the net counts that each component explains, in the problem's order \[1\].
+    pub shares: Vec<f64>,
 }
 
 /// The fit of a spectrum with what it needs to be shown.
@@ -76,80 +97,215 @@ pub fn fit_sum(engine: &dyn Engine, problem: &Problem, counts: ArrayView1<f64>) 
     })
 }
 
-/// Finds the shapes of a summed spectrum `[channels]` \[counts\].
+/// The problem of a summed spectrum at given shape parameters: window and SNIP follow the energy axis.
+pub type ProblemAt<'a> = dyn Fn(&[f64]) -> Result<Problem> + Sync + 'a;
+
+/// Finds the shapes of a summed spectrum `[channels]` \[counts\], from `configured` shapes (in the kernels'
+/// order); [`refine`] completes them.
 ///
-/// The background is SNIP at the configured calibration, the same for all starts, frozen.
+/// The background is SNIP at the best calibration so far, the same for all starts, frozen.
 ///
 /// # Errors
 ///
 /// When the engine fails, or when no start leads to a fit.
 pub fn calibrate(
     engine: &dyn Engine,
-    problem: &Problem,
+    problem_at: &ProblemAt,
+    configured: &[f64],
     counts: ArrayView1<f64>,
     search: Search,
 ) -> Result<Calibration> {
-    let spectrum = counts.mapv(|y| y as f32).insert_axis(ndarray::Axis(0));
-    let background = match problem.background {
-        Background::None => Array2::zeros((1, problem.count)),
-        _ => engine.snip(problem, spectrum.view())?,
+    let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
+    let mut starts = vec![configured.to_vec()];
+    let gain_is_free = problem_at(configured)?.parameters[index("ENERGY_SLOPE")].free;
+    if search.starts > 1 && gain_is_free {
+        starts.extend(coarse(engine, problem_at, configured, spectrum.view())?);
+    }
+    starts.truncate(search.starts.max(1));
+    // the first of the grid: where the configured gain is far off, so is its window
+    let mut problem = problem_at(starts.get(1).unwrap_or(&starts[0]))?;
+    let missing = search.starts.saturating_sub(starts.len());
+    let around = starts.get(1).unwrap_or(&starts[0]).clone();
+    starts.extend(random(&problem, &around, missing, search.seed));
+    for name in LAST {
+        problem.parameters[index(name)].free = false;
+    }
+    fine(engine, problem, &starts, spectrum.view())
+}
+
+/// Finds the shapes again from good ones, with the window and the background that belong to them.
+///
+/// # Errors
+///
+/// As [`calibrate`].
+pub fn refine(
+    engine: &dyn Engine,
+    problem_at: &ProblemAt,
+    from: &[f64],
+    counts: ArrayView1<f64>,
+) -> Result<Calibration> {
+    let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
+    fine(engine, problem_at(from)?, &[from.to_vec()], spectrum.view())
+}
+
+/// Calibrations of the grid, the best of each valley, the best first.
+fn coarse(
+    engine: &dyn Engine,
+    problem_at: &ProblemAt,
+    configured: &[f64],
+    spectrum: ArrayView2<f32>,
+) -> Result<Vec<Vec<f64>>> {
+    let steps = (GAIN_RANGE / GAIN_STEP) as i32;
+    let best_of_gain = |step: i32| {
+        let gain = (1.0 + GAIN_STEP).powi(step);
+        best_offset(engine, problem_at, configured, gain, spectrum)
     };
-    let coarse = Problem {
-        optimizer: Optimizer::Adam,
-        background: Background::Given,
-        steps: STEPS,
-        saturation: None,
-        ..problem.clone()
+    let gains: Vec<Point> =
+        (-steps..=steps).into_par_iter().map(best_of_gain).collect::<Result<_>>()?;
+    let lowest = |i: usize| {
+        let around = &gains[i.saturating_sub(2)..gains.len().min(i + 3)];
+        around.iter().all(|other| gains[i].unexplained <= other.unexplained)
     };
-    let starts = starts(&coarse, search);
-    let n = starts.nrows();
-    let all = |row: ndarray::ArrayView2<f32>| {
-        row.broadcast((n, row.ncols())).expect("one row repeats").to_owned()
+    let mut valleys: Vec<&Point> =
+        (0..gains.len()).filter(|&i| lowest(i)).map(|i| &gains[i]).collect();
+    valleys.sort_by(|a, b| a.unexplained.total_cmp(&b.unexplained));
+    Ok(valleys.into_iter().take(CANDIDATES).map(|point| point.parameters.clone()).collect())
+}
+
+/// A point of the grid.
+struct Point {
+    parameters: Vec<f64>,
+    /// Sum of the squares that a linear fit leaves, over the whole spectrum \[counts²\].
+    unexplained: f64,
+}
+
+/// The best offset at a gain.
+fn best_offset(
+    engine: &dyn Engine,
+    problem_at: &ProblemAt,
+    configured: &[f64],
+    gain: f64,
+    spectrum: ArrayView2<f32>,
+) -> Result<Point> {
+    let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(index);
+    let at = |step: i32| {
+        let mut parameters = configured.to_vec();
+        parameters[slope] *= gain;
+        parameters[offset] += f64::from(step) * OFFSET_RANGE / f64::from(OFFSET_STEPS);
+        parameters
     };
-    let fits = engine.fit(
-        &coarse,
-        Batch {
-            counts: all(spectrum.view()).view(),
-            background: Some(all(background.mapv(|b| b as f32).view()).view()),
-            starts: Starts::Each(starts.view()),
-        },
-    )?;
-    let best = (0..n)
-        .filter(|&i| fits.status[i].is_fitted())
-        .min_by(|&a, &b| fits.objective[a].total_cmp(&fits.objective[b]));
-    let Some(best) = best else {
-        return Err(Error::configuration(format!(
-            "the summed spectrum cannot be fitted ({}); check the elements and the energy calibration",
-            fits.status[0].meaning()
-        )));
-    };
+    let starts: Vec<Vec<f64>> = (-OFFSET_STEPS..=OFFSET_STEPS).map(at).collect();
+    let problem = Problem { optimizer: Optimizer::Nnls, ..problem_at(&at(0))? };
+    let window = problem.first..problem.first + problem.count;
+    let outside: f64 = (0..problem.channels)
+        .filter(|c| !window.contains(c))
+        .map(|c| f64::from(spectrum[[0, c]]).powi(2))
+        .sum();
+    let fits = fit(engine, &problem, &starts, spectrum)?;
+    let best = lowest(&fits).ok_or_else(|| unfit(&fits))?;
+    Ok(Point {
+        parameters: starts[best].clone(),
+        unexplained: outside + fits.objective[best] * window.len() as f64,
+    })
+}
+
+/// Adam from each start; the best.
+fn fine(
+    engine: &dyn Engine,
+    problem: Problem,
+    starts: &[Vec<f64>],
+    spectrum: ArrayView2<f32>,
+) -> Result<Calibration> {
+    let problem = Problem { optimizer: Optimizer::Adam, steps: STEPS, tolerance: 0.0, ..problem };
+    let fits = fit(engine, &problem, starts, spectrum)?;
+    let best = lowest(&fits).ok_or_else(|| unfit(&fits))?;
+    let modelled = fits.amplitudes.row(best);
+    let counts: Vec<f64> = (0..problem.components.len())
+        .map(|k| {
+            modelled[k]
+                * intensity(&problem, k, fits.parameters[[best, index("COHERENT_SCT_ENERGY")]])
+        })
+        .collect();
+    let all: f64 = counts.iter().sum();
     Ok(Calibration {
         parameters: fits.parameters.row(best).to_vec(),
         r_squared: fits.r_squared[best],
         r_squared_log: fits.r_squared_log[best],
         start: best,
+        shares: counts.iter().map(|y| y / all.max(f64::MIN_POSITIVE)).collect(),
     })
 }
 
-/// `[starts, variables]`: the configured values, then random ones around them within the bounds.
-fn starts(problem: &Problem, search: Search) -> Array2<f64> {
-    let variables: Vec<_> = problem.parameters.iter().chain(&problem.amplitudes).collect();
-    let mut rng = ChaCha8Rng::seed_from_u64(search.seed);
-    let mut starts = Array2::zeros((search.starts.max(1), variables.len()));
-    for (i, mut row) in starts.rows_mut().into_iter().enumerate() {
-        row.assign(&variables.iter().map(|v| v.start).collect::<Array1<f64>>());
-        if i == 0 {
-            continue;
-        }
+/// Counts of a component per count in its first line, for a beam of `incident_kev`.
+fn intensity(problem: &Problem, component: usize, incident_kev: f64) -> f64 {
+    if [problem.elastic, problem.compton].contains(&Some(component)) {
+        return 1.0;
+    }
+    let lines = problem.lines.iter().filter(|l| l.component == component && l.edge < incident_kev);
+    lines.map(|l| l.ratio).sum()
+}
+
+/// Fits one spectrum `[1, channels]` from many starts, all with the same background.
+fn fit(
+    engine: &dyn Engine,
+    problem: &Problem,
+    starts: &[Vec<f64>],
+    spectrum: ArrayView2<f32>,
+) -> Result<Fits> {
+    let background = match problem.background {
+        Background::None => Array2::zeros((1, problem.count)),
+        _ => engine.snip(problem, spectrum)?,
+    };
+    let problem = Problem { background: Background::Given, saturation: None, ..problem.clone() };
+    let amplitudes = problem.amplitudes.iter().map(|v| v.start);
+    let variables: Vec<f64> =
+        starts.iter().flat_map(|s| s.iter().copied().chain(amplitudes.clone())).collect();
+    let n = starts.len();
+    let variables =
+        Array2::from_shape_vec((n, variables.len() / n), variables).expect("a row per start");
+    let all =
+        |row: ArrayView2<f32>| row.broadcast((n, row.ncols())).expect("one row repeats").to_owned();
+    let background = all(background.mapv(|b| b as f32).view());
+    engine.fit(
+        &problem,
+        Batch {
+            counts: all(spectrum).view(),
+            background: Some(background.view()),
+            starts: Starts::Each(variables.view()),
+        },
+    )
+}
+
+/// The fit with the lowest objective.
+fn lowest(fits: &Fits) -> Option<usize> {
+    let fitted = (0..fits.status.len()).filter(|&i| fits.status[i].is_fitted());
+    fitted.min_by(|&a, &b| fits.objective[a].total_cmp(&fits.objective[b]))
+}
+
+fn unfit(fits: &Fits) -> Error {
+    Error::configuration(format!(
+        "the summed spectrum cannot be fitted ({}); check the elements and the energy calibration",
+        fits.status[0].meaning()
+    ))
+}
+
+fn index(name: &str) -> usize {
+    kernels::parameter_index(name).expect("the model has this parameter")
+}
+
+/// Random shapes around given ones, within the bounds.
+fn random(problem: &Problem, around: &[f64], n: usize, seed: u64) -> Vec<Vec<f64>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut one = || {
+        let mut start = around.to_vec();
         for (name, half) in RANGES {
-            let index =
-                kernels::parameter_index(name).expect("the ranges name parameters of the model");
-            let v = variables[index];
+            let v = problem.parameters[index(name)];
             let shift = half * (2.0 * rng.random::<f64>() - 1.0);
             if v.free {
-                row[index] = (v.start + shift).clamp(v.lower, v.upper);
+                start[index(name)] = (around[index(name)] + shift).clamp(v.lower, v.upper);
             }
         }
-    }
-    starts
+        start
+    };
+    (0..n).map(|_| one()).collect()
 }

@@ -53,7 +53,8 @@ pub(super) fn resolve(
 }
 
 impl View<'_> {
-    fn component(&self, name: &str) -> Result<Component> {
+    /// The component, when it can show itself.
+    pub(super) fn component(&self, name: &str) -> Result<Component> {
         let component = self.library.component(name)?;
         let incident = self.conditions.incident_kev;
         let lines = self.library.lines(&component, &self.conditions, 0);

@@ -5,6 +5,7 @@
 //! which say everything; [`Settings::problem`] gives the fit of a detector. No spectra are known
 //! here, no ranks and no engine.
 
+mod bystanders;
 mod case;
 mod choices;
 mod compat;

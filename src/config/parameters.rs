@@ -25,6 +25,16 @@ pub(super) fn free_names(parameters: &[Variable]) -> Vec<&'static str> {
     infos.zip(parameters).filter(|(_, v)| v.free).map(|(info, _)| info.name).collect()
 }
 
+/// The parameters of a set.
+pub(super) fn members(set: &Free) -> Vec<ParameterName> {
+    match set {
+        Free::None => Vec::new(),
+        Free::Default => ParameterName::known(&DEFAULT_FREE),
+        Free::Paper => ParameterName::known(&PAPER),
+        Free::List(names) => names.clone(),
+    }
+}
+
 /// What parameters depend on.
 pub(super) struct Inputs<'a> {
     pub raw: &'a Raw,
@@ -122,14 +132,11 @@ impl Inputs<'_> {
         if let (None, Some(free)) = (self.free, own) {
             return free;
         }
-        match self.free.or(self.raw.fit.free.as_ref()).unwrap_or(&Free::Default) {
-            Free::None => false,
-            Free::Paper => PAPER.contains(&parameter),
-            Free::List(names) => names.contains(&name),
-            Free::Default => {
-                let tag = self.override_file.parameters.get(parameter).and_then(|g| g.free);
-                tag.unwrap_or(DEFAULT_FREE.contains(&parameter))
-            }
+        let free = self.free.or(self.raw.fit.free.as_ref()).unwrap_or(&Free::Default);
+        let tag = self.override_file.parameters.get(parameter).and_then(|given| given.free);
+        match (free, tag) {
+            (Free::Default, Some(free)) => free,
+            _ => members(free).contains(&name),
         }
     }
 }

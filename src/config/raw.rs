@@ -70,6 +70,7 @@ pub(super) struct RawFit {
     pub start: Option<Start>,
     pub clip_net_counts: Option<bool>,
     pub first_pass: Option<FirstPass>,
+    pub first_pass_free: Option<Free>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Conditions, LineLibrary};
 use crate::problem::{Background, Objective, Optimizer, Precision};
 
-use super::choices::{Choices, Detector, FirstPass, ParameterName, Start};
+use super::choices::{Choices, Detector, FirstPass, Free, ParameterName, Start};
 use super::compat::{Defaults, defaults};
 use super::components::{self, Origin, Requested, View};
 use super::override_file::{self, OverrideFile};
@@ -150,6 +150,9 @@ impl Merge<'_> {
             snip: Snip { order: raw.snip.order.unwrap_or(defaults.snip_order), width },
             parameters,
             adjustments,
+            first_pass_free: parameters::members(
+                raw.fit.first_pass_free.as_ref().unwrap_or(&Free::Paper),
+            ),
             calibration_given: self.calibration_given()?,
         })
     }

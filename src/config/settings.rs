@@ -11,7 +11,8 @@ use crate::problem::{
     Background, EscapeShift, Objective, Optimizer, Precision, Problem, SnipOrder, Tail, Variable,
 };
 
-use super::choices::{Compat, Detector, ParameterName, Start};
+use super::choices::{Compat, Detector, Free, ParameterName, Start};
+use super::parameters::members;
 use super::raw::Raw;
 
 /// log10 counts: start, bounds (MAPS) and Adam's rate (MapsTorch) of every amplitude.
@@ -99,6 +100,8 @@ pub struct Settings {
     pub parameters: Vec<Variable>,
     /// Branching factors and width multipliers of fitted components.
     pub adjustments: BTreeMap<String, Adjustment>,
+    /// Shape parameters that move in the first pass.
+    pub first_pass_free: Vec<ParameterName>,
     /// The parameters' values are a calibration, not mere defaults: no first pass is needed.
     pub calibration_given: bool,
 }
@@ -118,6 +121,21 @@ impl Settings {
             parameter.upper = parameter.upper.max(value);
         }
         settings.calibration_given = true;
+        settings
+    }
+
+    /// The same with other free parameters in the first pass.
+    pub fn with_first_pass_free(self, free: &Free) -> Self {
+        Self { first_pass_free: members(free), ..self }
+    }
+
+    /// The same as the first pass fits it: by Adam, with its own free parameters.
+    pub fn of_first_pass(&self) -> Self {
+        let mut settings = self.clone();
+        settings.fit.optimizer = Optimizer::Adam;
+        for (i, parameter) in settings.parameters.iter_mut().enumerate() {
+            parameter.free = self.first_pass_free.iter().any(|name| name.index() == i);
+        }
         settings
     }
 

@@ -54,6 +54,7 @@ impl From<Settings> for Raw {
                 start: Some(s.fit.start),
                 clip_net_counts: Some(s.fit.clip_net_counts),
                 first_pass: Some(first_pass),
+                first_pass_free: Some(Free::List(s.first_pass_free.clone())),
             },
             snip: RawSnip { order: Some(s.snip.order), width: Some(s.snip.width) },
             parameters: names.into_iter().zip(s.parameters.iter().map(parameter)).collect(),

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use ndarray::Array1;
+
 use super::{Chosen, begin, detectors, numbered, on_rank_0, problem, resolve, sum, tiles};
-use crate::calibrate::{Calibration, Search, calibrate};
+use crate::calibrate::{Calibration, Search, calibrate, refine};
 use crate::cli::{CalibrateArgs, WorkArgs};
 use crate::cluster::Cluster;
 use crate::config::{self, Settings};
 use crate::engine;
 use crate::error::{Error, Result};
+use crate::kernels;
+use crate::lines::Component;
 use crate::scan::ScanReader;
 
 pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()> {
@@ -22,7 +26,10 @@ pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()>
         on_rank_0(cluster, || {
             outputs.iter().flatten().try_for_each(|o| vacant(o, args.overwrite))
         })?;
-        let settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
+        let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
+        if let Some(free) = &args.fit.free {
+            settings = settings.with_first_pass_free(free);
+        }
         let search = Search { starts: args.starts, seed: args.seed };
         let settings = first_pass(&mut *scan, &settings, which, search, &args.work, cluster)?;
         on_rank_0(cluster, || {
@@ -64,27 +71,57 @@ pub(super) fn first_pass(
     Ok(settings.with_calibrated(&parameters))
 }
 
+/// A bystander with at least this part of the net counts stays in the first pass, and the user hears of it.
+const STRONG: f64 = 0.01;
+
 fn on_sum(
     settings: &Settings,
     info: &crate::scan::ScanInfo,
     chosen: Chosen,
     search: Search,
     work: &WorkArgs,
-    spectrum: &ndarray::Array1<f64>,
+    spectrum: &Array1<f64>,
 ) -> Result<Calibration> {
-    let problem = problem(settings, info, chosen)?;
     let engine = engine::open(work.engine, engine::Precision::F64)?;
-    let mut wide = ndarray::Array1::zeros(problem.channels);
-    wide.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
-    let found = calibrate(&*engine, &problem, wide.view(), search)?;
+    let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
+    let mut counts = Array1::zeros(problem(settings, info, chosen)?.channels);
+    counts.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
+    let at = |settings: &Settings, parameters: &[f64]| {
+        problem(&settings.with_calibrated(parameters), info, chosen)
+    };
+    let mut wide = settings.of_first_pass().with_bystanders()?;
+    let found = calibrate(&*engine, &|p: &[f64]| at(&wide, p), &configured, counts.view(), search)?;
+    let asked = settings.components.len();
+    let strong = |(i, (component, &share)): (usize, (&Component, &f64))| {
+        (i < asked || share >= STRONG).then(|| component.clone())
+    };
+    let cast = wide.components.iter().zip(&found.shares).enumerate();
+    wide.components = cast.filter_map(strong).collect();
+    let refined = refine(&*engine, &|p: &[f64]| at(&wide, p), &found.parameters, counts.view())?;
+    let calibration = Calibration { start: found.start, ..refined };
+    tell(&calibration, &wide.components[asked..], search);
+    Ok(calibration)
+}
+
+fn tell(found: &Calibration, bystanders: &[Component], search: Search) {
+    let value = |name| found.parameters[kernels::parameter_index(name).expect("it exists")];
     log::info!(
-        "first pass: R² {:.4}, of log counts {:.4}, from start {} of {}",
+        "first pass: offset {:.4} keV, slope {:.6} keV/channel, R² {:.4}, of log counts {:.4}, from start {} of {}",
+        value("ENERGY_OFFSET"),
+        value("ENERGY_SLOPE"),
         found.r_squared,
         found.r_squared_log,
         found.start + 1,
         search.starts.max(1)
     );
-    Ok(found)
+    if !bystanders.is_empty() {
+        let names: Vec<String> = bystanders.iter().map(Component::name).collect();
+        log::warn!(
+            "the summed spectrum has strong peaks where these have lines, and the elements of the fit have none: \
+             {} (other peaks will pose as them in the maps); add what is there to the elements",
+            names.join(", ")
+        );
+    }
 }
 
 /// Refuses to replace a file that nobody gave up.

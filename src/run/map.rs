@@ -59,7 +59,7 @@ fn one(
     super::on_rank_0(cluster, || maps::create(&output, args.overwrite.into()).map(drop))?;
     let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
     if !settings.calibration_given {
-        let search = Search { starts: 1, seed: 0 };
+        let search = Search { starts: 5, seed: 0 };
         settings = first_pass(scan, &settings, which, search, &args.work, cluster)?;
     }
     let problem = cluster.agree(problem(&settings, &info, which))?;
