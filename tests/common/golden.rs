@@ -63,6 +63,8 @@ pub struct GoldenLine {
 /// What a golden case holds.
 pub struct Case {
     pub name: String,
+    /// Whether tails are switched on; they always are but in MapsTorch 0.0.1.
+    pub use_tail: bool,
     pub problem: Problem,
     pub variables: Vec<f64>,
     pub observed: Vec<f64>,
@@ -179,6 +181,7 @@ fn case(path: &Path, lines: &[GoldenLine]) -> Option<Case> {
     }
     Some(Case {
         name: path.file_stem()?.to_string_lossy().into_owned(),
+        use_tail: !file.has("use_tail") || file.get::<bool>("use_tail")[0],
         variables,
         observed,
         background: file.floats("bkg"),
