@@ -5,9 +5,12 @@
 //! tails are switched on: elsewhere it keeps switched-off fractions in the normaliser.
 
 mod common;
+#[path = "common/difference.rs"]
+mod difference;
 #[path = "common/golden.rs"]
 mod golden;
 
+use difference::{largest, worst};
 use golden::Case;
 use ndarray::ArrayView1;
 use xrfit::engine::{Choice, Evaluation, Precision, open};
@@ -25,15 +28,9 @@ fn evaluate(case: &Case, precision: Precision) -> Evaluation {
         .expect("the CPU engine evaluates")
 }
 
-fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |m: f64, v| m.max(v.abs()))
-}
-
 /// Worst difference over the golden spectrum's maximum, `[1]`.
 fn model_error(case: &Case, precision: Precision) -> f64 {
-    let ours = evaluate(case, precision).total;
-    let worst = ours.iter().zip(&case.model).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
-    worst / largest(&case.model)
+    worst(&evaluate(case, precision).total, &case.model) / largest(&case.model)
 }
 
 fn cases(set: &str) -> Vec<Case> {
@@ -151,8 +148,7 @@ fn every_component_of_the_first_mapstorch_is_met() {
                 continue;
             }
             let golden = &case.components[name];
-            let worst =
-                spectrum.iter().zip(golden).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+            let worst = worst(spectrum, golden);
             assert!(
                 worst <= allowed,
                 "{} {name}: off by {worst:.1e} counts, allowed {allowed:.1e}",
@@ -192,8 +188,7 @@ fn every_component_is_the_golden_one() {
         let ours = evaluate(case, Precision::F64);
         for (name, spectrum) in case.problem.components.iter().zip(ours.components.rows()) {
             let golden = &case.components[name];
-            let worst =
-                spectrum.iter().zip(golden).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+            let worst = worst(spectrum, golden);
             let allowed = 1e-10 * largest(golden).max(1e-6 * largest(&case.model));
             assert!(
                 worst <= allowed,
