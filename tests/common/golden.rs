@@ -42,6 +42,11 @@ impl Npz {
     pub fn strings(&mut self, name: &str) -> Vec<String> {
         self.get(name)
     }
+
+    /// Numbers by the names of another array.
+    pub fn by_name(&mut self, names: &str, numbers: &str) -> HashMap<String, f64> {
+        self.strings(names).into_iter().zip(self.floats(numbers)).collect()
+    }
 }
 
 /// One row of the golden line tables.
@@ -63,6 +68,8 @@ pub struct GoldenLine {
 /// What a golden case holds.
 pub struct Case {
     pub name: String,
+    /// Whether tails are switched on; they always are but in MapsTorch 0.0.1.
+    pub use_tail: bool,
     pub problem: Problem,
     pub variables: Vec<f64>,
     pub observed: Vec<f64>,
@@ -90,95 +97,116 @@ pub fn cases(set: &str) -> Vec<Case> {
     files.iter().filter_map(|f| case(f, &lines)).collect()
 }
 
+/// What a problem is made of: channels `[first, last]`, parameters and log10 amplitudes by name.
+pub struct Inputs {
+    pub channels: usize,
+    pub range: Vec<i64>,
+    pub elements: Vec<String>,
+    pub parameters: HashMap<String, f64>,
+    pub amplitudes: HashMap<String, f64>,
+}
+
+impl Inputs {
+    fn value(&self, name: &str, default: f64) -> f64 {
+        match name {
+            "GE_ESCAPE" => 0.0,
+            _ => self.parameters.get(name).copied().unwrap_or(default),
+        }
+    }
+
+    fn amplitude(&self, component: &str) -> f64 {
+        *self.amplitudes.get(component).expect("every component has an amplitude")
+    }
+
+    /// The problem, everything fixed.
+    pub fn problem(&self, lines: &[GoldenLine]) -> Problem {
+        let mut components = self.elements.clone();
+        components.extend(["COHERENT_SCT_AMPLITUDE", "COMPTON_AMPLITUDE"].map(String::from));
+        let fixed =
+            |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
+        Problem {
+            channels: self.channels,
+            first: self.range[0] as usize,
+            count: (self.range[1] - self.range[0] + 1) as usize,
+            elastic: Some(self.elements.len()),
+            compton: Some(self.elements.len() + 1),
+            lines: lines.iter().filter_map(|l| l.of(&self.elements)).collect(),
+            parameters: kernels::parameters()
+                .iter()
+                .map(|p| fixed(self.value(p.name, p.value)))
+                .collect(),
+            amplitudes: components.iter().map(|c| fixed(self.amplitude(c))).collect(),
+            components,
+            pair_energy_ev: self.value("FWHM_FANO_COEFF", 2.96),
+            tail: Tail::Maps,
+            escape_shift: EscapeShift::Local,
+            background: Background::None,
+            snip_order: SnipOrder::Simultaneous,
+            snip_width: self.value("SNIP_WIDTH", 0.5),
+            objective: Objective::Mse,
+            optimizer: Optimizer::Adam,
+            steps: 0,
+            tolerance: 0.0,
+            solve_start: false,
+            clip_net_counts: false,
+            saturation: None,
+        }
+    }
+}
+
+impl GoldenLine {
+    fn of(&self, elements: &[String]) -> Option<Line> {
+        Some(Line {
+            component: elements.iter().position(|e| *e == self.elem)?,
+            energy: self.energy,
+            ratio: self.ratio,
+            mu: self.mu,
+            width: self.width_multi,
+            edge: self.thr,
+            family: match self.r#type {
+                2 => Family::Beta,
+                7 => Family::M,
+                _ => Family::Alpha,
+            },
+        })
+    }
+}
+
 fn case(path: &Path, lines: &[GoldenLine]) -> Option<Case> {
     let mut file = Npz::open(path);
     if !file.has("energy_range") || !file.has("elem_names") {
         return None;
     }
-    let range: Vec<i64> = file.get("energy_range");
-    let names = file.strings("param_names");
-    let values = file.floats("param_values");
-    let parameters: HashMap<String, f64> = names.into_iter().zip(values).collect();
-    let amplitude_names = file.strings("amp_names");
-    let amplitudes = file.floats("amp_values");
-    let elements = file.strings("elem_names");
-    let escape = if file.has("escape_factor") { file.floats("escape_factor")[0] } else { 0.0 };
-    let mut components = elements.clone();
-    components.extend(["COHERENT_SCT_AMPLITUDE".to_string(), "COMPTON_AMPLITUDE".to_string()]);
     let observed = file.floats("obs");
-    let value = |name: &str, default: f64| match name {
-        "SI_ESCAPE" => escape,
-        "GE_ESCAPE" => 0.0,
-        _ => parameters.get(name).copied().unwrap_or(default),
-    };
-    let fixed = |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
-    let problem = Problem {
+    let mut inputs = Inputs {
         channels: observed.len(),
-        first: range[0] as usize,
-        count: (range[1] - range[0] + 1) as usize,
-        elastic: Some(elements.len()),
-        compton: Some(elements.len() + 1),
-        lines: lines
-            .iter()
-            .filter_map(|l| {
-                let component = elements.iter().position(|e| *e == l.elem)?;
-                let family = match l.r#type {
-                    2 => Family::Beta,
-                    7 => Family::M,
-                    _ => Family::Alpha,
-                };
-                Some(Line {
-                    component,
-                    energy: l.energy,
-                    ratio: l.ratio,
-                    mu: l.mu,
-                    width: l.width_multi,
-                    edge: l.thr,
-                    family,
-                })
-            })
-            .collect(),
-        parameters: kernels::parameters().iter().map(|p| fixed(value(p.name, p.value))).collect(),
-        amplitudes: components
-            .iter()
-            .map(|c| {
-                let i =
-                    amplitude_names.iter().position(|n| n == c).expect("every component has one");
-                fixed(amplitudes[i])
-            })
-            .collect(),
-        components: components.clone(),
-        pair_energy_ev: parameters.get("FWHM_FANO_COEFF").copied().unwrap_or(2.96),
-        tail: Tail::Maps,
-        escape_shift: EscapeShift::Local,
-        background: Background::None,
-        snip_order: SnipOrder::Simultaneous,
-        snip_width: value("SNIP_WIDTH", 0.5),
-        objective: Objective::Mse,
-        optimizer: Optimizer::Adam,
-        steps: 0,
-        tolerance: 0.0,
-        solve_start: false,
-        clip_net_counts: false,
-        saturation: None,
+        range: file.get("energy_range"),
+        elements: file.strings("elem_names"),
+        parameters: file.by_name("param_names", "param_values"),
+        amplitudes: file.by_name("amp_names", "amp_values"),
     };
+    let escape = if file.has("escape_factor") { file.floats("escape_factor")[0] } else { 0.0 };
+    inputs.parameters.insert("SI_ESCAPE".into(), escape);
+    let problem = inputs.problem(lines);
     let variables = problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect();
     let n = problem.count;
     let element_spectra = file.floats("elem_spec");
-    let mut spectra: HashMap<String, Vec<f64>> = elements
+    let mut spectra: HashMap<String, Vec<f64>> = inputs
+        .elements
         .iter()
-        .enumerate()
-        .map(|(i, e)| (e.clone(), element_spectra[i * n..(i + 1) * n].to_vec()))
+        .cloned()
+        .zip(element_spectra.chunks(n).map(<[f64]>::to_vec))
         .collect();
     spectra.insert("COHERENT_SCT_AMPLITUDE".into(), file.floats("elastic"));
     spectra.insert("COMPTON_AMPLITUDE".into(), file.floats("compton"));
     let mut gradient = HashMap::new();
     if file.has("gradp_bkg") {
-        gradient.extend(file.strings("param_names").into_iter().zip(file.floats("gradp_bkg")));
-        gradient.extend(amplitude_names.into_iter().zip(file.floats("grada_bkg")));
+        gradient.extend(file.by_name("param_names", "gradp_bkg"));
+        gradient.extend(file.by_name("amp_names", "grada_bkg"));
     }
     Some(Case {
         name: path.file_stem()?.to_string_lossy().into_owned(),
+        use_tail: !file.has("use_tail") || file.get::<bool>("use_tail")[0],
         variables,
         observed,
         background: file.floats("bkg"),
