@@ -2,22 +2,16 @@
 //!
 //! Everything goes to a temporary file beside the output, which gets its name when it is complete.
 
+mod elements;
 mod put;
+mod recorded;
+mod spectra;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
-use super::MapFile;
+use super::{MapFile, Overwrite, Spectra};
 use crate::error::{Error, Result};
-
-/// May an existing file be replaced?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// It may.
-    Yes,
-    /// It may not.
-    No,
-}
 
 /// A map file in the making; dropped before the end, it leaves nothing.
 #[derive(Debug)]
@@ -33,6 +27,9 @@ pub struct Writer {
 ///
 /// When the file exists and may not be replaced, or its folder cannot be written.
 pub fn create(path: &Path, overwrite: Overwrite) -> Result<Writer> {
+    if path.is_dir() {
+        return Err(Error::file(path, "is a folder; name the map file to write in it"));
+    }
     if overwrite == Overwrite::No && path.exists() {
         return Err(Error::file(
             path,
@@ -44,25 +41,38 @@ pub fn create(path: &Path, overwrite: Overwrite) -> Result<Writer> {
     };
     let partial =
         path.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
-    let file = hdf5::File::create(&partial).map_err(|e| {
-        Error::file(path, format!("cannot be created ({e}); check the folder and its permissions"))
-    })?;
+    // the system says in a few words why not; HDF5 takes many
+    let file = std::fs::File::create(&partial)
+        .map_err(|e| e.to_string())
+        .and_then(|_| hdf5::File::create(&partial).map_err(|e| e.to_string()))
+        .map_err(|e| {
+            let _ = std::fs::remove_file(&partial);
+            Error::file(
+                path,
+                format!("cannot be created: {e}; check the folder and its permissions"),
+            )
+        })?;
     Ok(Writer { file: Some(file), partial, path: path.to_path_buf() })
 }
 
 impl Writer {
     /// Writes everything, closes the file and gives it its name.
     ///
-    /// * `link`: file and dataset where the spectra are, `[channel, row, col]`, to be linked.
-    ///
     /// # Errors
     ///
-    /// When the file cannot be written.
-    pub fn write(mut self, content: &MapFile, link: Option<(&Path, &str)>) -> Result<()> {
+    /// When the file cannot be written, or spectra that it copies cannot be read.
+    pub fn write(mut self, content: &MapFile, spectra: Spectra<'_>) -> Result<()> {
         let file = self.file.take().expect("a writer writes once");
-        let link = link.map(|(target, dataset)| (relative(target, &self.path), dataset));
-        let done = tree::write(&file, content, link).and_then(|()| file.close());
-        done.map_err(|e| Error::file(&self.path, format!("cannot be written: {e}")))?;
+        let failed = |e: hdf5::Error| Error::file(&self.path, format!("cannot be written: {e}"));
+        tree::write(&file, content).map_err(failed)?;
+        match spectra {
+            Spectra::Link(target, dataset) => {
+                spectra::link(&file, &relative(target, &self.path), dataset).map_err(failed)?;
+            }
+            Spectra::Copy(read) => spectra::copy(&file, content, read, failed)?,
+            Spectra::None => {}
+        }
+        file.close().map_err(failed)?;
         std::fs::rename(&self.partial, &self.path)
             .map_err(|e| Error::file(&self.path, format!("cannot be named: {e}")))
     }
