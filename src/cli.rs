@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Choices, Compat, Detector, Free};
 use crate::engine;
+use crate::maps::SpectraPolicy;
 use crate::problem::{Background, Objective, Optimizer, Precision};
 
 /// Fits X-ray fluorescence raster scans, pixel by pixel, into elemental maps.
@@ -143,6 +144,18 @@ value_enum! {
     }
 }
 
+value_enum! {
+    /// `--spectra`.
+    SpectraArg for SpectraPolicy {
+        /// A link to the scan's own dataset.
+        Link,
+        /// A copy of the counts.
+        Copy,
+        /// Nothing but the summed spectrum.
+        None,
+    }
+}
+
 impl FitArgs {
     /// What was typed, for the configuration.
     pub fn choices(&self) -> Choices {
@@ -188,6 +201,12 @@ pub struct MapArgs {
     /// Map file to write (HDF5); several detectors: FILE0, FILE1, ... and their sum in FILE.
     #[arg(short, long, value_name = "OUT.h5")]
     pub output: PathBuf,
+    /// Spectra in the map file [default: link if the scan has them in HDF5 as MAPS does, else copy up to 256 MB, else none].
+    #[arg(long)]
+    pub spectra: Option<SpectraArg>,
+    /// Also draw the maps: one picture per component and overview.png, in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub png: Option<PathBuf>,
     /// Replace existing output.
     #[arg(long)]
     pub overwrite: bool,

@@ -3,8 +3,10 @@
 //! Rank 0 speaks; the others only when something is wrong, and then with their rank. Knows no
 //! fitting. A line that ends the run is printed by [`crate::cluster::fail`].
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
@@ -51,6 +53,15 @@ pub fn log_line(rank: usize, level: Level, message: &str) -> String {
         Level::Trace => "trace: ",
     };
     format!("{who}{what}{message}")
+}
+
+/// Logs what may come up several times in a run (once for each detector, say), the first time only.
+pub fn note(what: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let is_new = SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(what.into());
+    if is_new {
+        log::info!("{what}");
+    }
 }
 
 /// Where progress is shown.

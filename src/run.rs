@@ -4,6 +4,7 @@
 
 mod calibrate;
 mod map;
+mod output;
 mod spectrum;
 mod sum;
 
@@ -14,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::config::{self, Detector, Settings, Sources};
 use crate::error::{Error, Result};
 use crate::problem::Problem;
+use crate::report;
 use crate::scan::{self, OpenOptions, ScanInfo, ScanReader};
 use crate::simulate;
 use crate::tile::Tiles;
@@ -70,7 +72,7 @@ fn resolve(fit: &FitArgs, scan: Option<&ScanInfo>, detector: Option<usize>) -> R
         scan_incident_kev: scan.and_then(|s| s.incident_kev),
     })?;
     for note in resolved.notes {
-        log::info!("{note}");
+        report::note(&note);
     }
     Ok(resolved.settings)
 }

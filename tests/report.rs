@@ -1,4 +1,8 @@
-//! Progress and numbers read well: in a batch log some ten lines, whatever the number of tiles.
+//! Progress and numbers read well: in a batch log some ten lines, whatever the number of tiles, and no
+//! sentence twice.
+
+#[path = "common/program.rs"]
+mod program;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -87,4 +91,18 @@ fn only_other_ranks_name_themselves() {
     assert_eq!(log_line(0, Level::Info, "5 x 7 pixels"), "5 x 7 pixels");
     assert_eq!(log_line(0, Level::Warn, "no live time"), "warning: no live time");
     assert_eq!(log_line(3, Level::Error, "gone"), "rank 3: error: gone");
+}
+
+#[test]
+fn a_note_about_the_configuration_comes_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scan = program::simulate(folder.path(), [3, 5]);
+    let override_file = folder.path().join("override.txt");
+    let text = "ELEMENTS_TO_FIT: Ca, Fe\nCOHERENT_SCT_ENERGY: 10.0\nSRCURRENT: S:SRcurrentAI\n";
+    std::fs::write(&override_file, text).expect("a file");
+    let mut command = program::map(&scan, &folder.path().join("maps.h5"));
+    let output = program::succeed(command.arg("--override").arg(&override_file));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let notes = said.lines().filter(|line| line.contains("SRCURRENT")).count();
+    assert_eq!(notes, 1, "notes about SRCURRENT in:\n{said}");
 }

@@ -208,8 +208,8 @@ impl LineLibrary {
             if self.find(symbol).is_none() {
                 let near = did_you_mean(symbol, self.elements.iter().map(|e| e.symbol.as_str()));
                 return Err(Error::configuration(format!(
-                    "`{name}`: there is no element `{symbol}`{near} Write K lines as Fe, L lines as \
-                     Pb_L, M lines as Pb_M, pile-up as Si_Cl"
+                    "`{name}`: there is no element `{symbol}`{near} (K lines are written Fe, L lines \
+                     Pb_L, M lines Pb_M, pile-up Si_Cl)"
                 )));
             }
         }

@@ -2,25 +2,19 @@
 //!
 //! Everything goes to a temporary file beside the output, which gets its name when it is complete.
 
+mod elements;
 mod modelled;
 mod put;
+mod recorded;
+mod spectra;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
 pub use modelled::write_modelled;
 
-use super::MapFile;
+use super::{MapFile, Overwrite, Spectra};
 use crate::error::{Error, Result};
-
-/// May an existing file be replaced?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// It may.
-    Yes,
-    /// It may not.
-    No,
-}
 
 /// A map file in the making; dropped before the end, it leaves nothing.
 #[derive(Debug)]
@@ -36,6 +30,9 @@ pub struct Writer {
 ///
 /// When the file exists and may not be replaced, or its folder cannot be written.
 pub fn create(path: &Path, overwrite: Overwrite) -> Result<Writer> {
+    if path.is_dir() {
+        return Err(Error::file(path, "is a folder; name the map file to write in it"));
+    }
     if overwrite == Overwrite::No && path.exists() {
         return Err(Error::file(
             path,
@@ -47,9 +44,17 @@ pub fn create(path: &Path, overwrite: Overwrite) -> Result<Writer> {
     };
     let partial =
         path.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
-    let file = hdf5::File::create(&partial).map_err(|e| {
-        Error::file(path, format!("cannot be created ({e}); check the folder and its permissions"))
-    })?;
+    // the system says in a few words why not; HDF5 takes many
+    let file = std::fs::File::create(&partial)
+        .map_err(|e| e.to_string())
+        .and_then(|_| hdf5::File::create(&partial).map_err(|e| e.to_string()))
+        .map_err(|e| {
+            let _ = std::fs::remove_file(&partial);
+            Error::file(
+                path,
+                format!("cannot be created: {e}; check the folder and its permissions"),
+            )
+        })?;
     Ok(Writer { file: Some(file), partial, path: path.to_path_buf() })
 }
 
@@ -63,24 +68,35 @@ impl From<bool> for Overwrite {
 impl Writer {
     /// Writes everything, closes the file and gives it its name.
     ///
-    /// * `link`: file and dataset where the spectra are, `[channel, row, col]`, to be linked.
-    ///
     /// # Errors
     ///
-    /// When the file cannot be written.
-    pub fn write(self, content: &MapFile, link: Option<(&Path, &str)>) -> Result<()> {
-        let link = link.map(|(target, dataset)| (relative(target, &self.path), dataset));
-        self.fill(|file| tree::write(file, content, link))
+    /// When the file cannot be written, or spectra that it copies cannot be read.
+    pub fn write(self, content: &MapFile, spectra: Spectra<'_>) -> Result<()> {
+        self.fill(|file, path| {
+            let failed = |e| unwritten(path, &e);
+            tree::write(file, content).map_err(failed)?;
+            match spectra {
+                Spectra::Link(target, dataset) => {
+                    spectra::link(file, &relative(target, path), dataset).map_err(failed)
+                }
+                Spectra::Copy(read) => spectra::copy(file, content, read, failed),
+                Spectra::None => Ok(()),
+            }
+        })
     }
 
     /// Lets `tree` write everything, closes the file and gives it its name.
-    fn fill(mut self, tree: impl FnOnce(&hdf5::Group) -> hdf5::Result<()>) -> Result<()> {
+    fn fill(mut self, tree: impl FnOnce(&hdf5::File, &Path) -> Result<()>) -> Result<()> {
         let file = self.file.take().expect("a writer writes once");
-        let done = tree(&file).and_then(|()| file.close());
-        done.map_err(|e| Error::file(&self.path, format!("cannot be written: {e}")))?;
+        tree(&file, &self.path)?;
+        file.close().map_err(|e| unwritten(&self.path, &e))?;
         std::fs::rename(&self.partial, &self.path)
             .map_err(|e| Error::file(&self.path, format!("cannot be named: {e}")))
     }
+}
+
+fn unwritten(path: &Path, error: &hdf5::Error) -> Error {
+    Error::file(path, format!("cannot be written: {error}"))
 }
 
 impl Drop for Writer {

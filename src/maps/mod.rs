@@ -1,15 +1,22 @@
 //! The map file: what a run found, and how.
 //!
-//! [`MapFile`] is everything about one detector; a writer per output format. This module knows no
-//! fitting and no ranks.
+//! [`MapFile`] is everything about one detector; a writer per output format ([`create`] for HDF5,
+//! [`png`] for pictures). This module knows no fitting and no ranks.
 
+mod colours;
+mod family;
 mod hdf5;
+pub mod png;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{Array1, Array2, Array3, Axis};
 
-pub use self::hdf5::{Overwrite, Writer, create, write_modelled};
+pub use self::colours::viridis;
+pub use self::family::{family, sum};
+pub use self::hdf5::{Writer, create, write_modelled};
+use crate::error::Result;
 use crate::scan::{Axes, Metadata, Scalers, Times};
 
 /// The maps of one detector. NaN where a pixel could not be fitted.
@@ -37,6 +44,27 @@ pub struct Maps {
     pub total_counts: Array2<f32>,
     /// Time that makes counts into counts per second, `[row, col]` \[s\]; `None` when unknown.
     pub live_time: Option<Array2<f32>>,
+}
+
+impl Maps {
+    /// Counts per second where the live time is known, else counts; and their unit. NaN in a pixel that
+    /// counted for no time.
+    pub fn rates(&self) -> (Array3<f32>, &'static str) {
+        match self.seconds() {
+            Some(live) => (&self.amplitudes / &live.insert_axis(Axis(0)), "cts/s"),
+            None => (self.amplitudes.clone(), "counts"),
+        }
+    }
+
+    /// All counts of each pixel, over all channels, in the unit of [`Maps::rates`].
+    pub fn total_rates(&self) -> Array2<f32> {
+        self.seconds().map_or_else(|| self.total_counts.clone(), |live| &self.total_counts / &live)
+    }
+
+    fn seconds(&self) -> Option<Array2<f32>> {
+        let live = self.live_time.as_ref()?;
+        Some(live.mapv(|t| if t > 0.0 { t } else { f32::NAN }))
+    }
 }
 
 /// Spectra of the whole scan, each over all N channels.
@@ -98,6 +126,15 @@ pub struct Provenance {
     pub seconds: f64,
 }
 
+/// May an existing file be replaced?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It may.
+    Yes,
+    /// It may not.
+    No,
+}
+
 /// What a map file does about the spectra themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpectraPolicy {
@@ -106,6 +143,19 @@ pub enum SpectraPolicy {
     /// A copy of the counts.
     Copy,
     /// Nothing.
+    None,
+}
+
+/// Reads the spectra of pixels, `[pixels.len(), channels]` \[counts\].
+pub type ReadSpectra<'a> = dyn FnMut(Range<usize>) -> Result<Array2<f32>> + 'a;
+
+/// Where the spectra that go into a map file are.
+pub enum Spectra<'a> {
+    /// File and dataset, `[channel, row, col]`, to be linked.
+    Link(&'a Path, &'a str),
+    /// To be copied, piece by piece.
+    Copy(&'a mut ReadSpectra<'a>),
+    /// None go into it.
     None,
 }
 
@@ -166,41 +216,4 @@ pub struct Modelled {
     pub parameters: Vec<String>,
     /// Derivative of the objective by shape parameter, `[P]`, and by log10 amplitude, `[K]`.
     pub gradient: Option<(Array1<f64>, Array1<f64>)>,
-}
-
-/// The file of one detector of several: `OUT.h5` becomes `OUT.h50`, as MAPS names them.
-pub fn family(output: &Path, detector: usize) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(detector.to_string());
-    PathBuf::from(name)
-}
-
-/// The sum of several detectors: amplitudes and counts added, NaN where one has no fit; live time, quality and
-/// shapes averaged; the worst status.
-///
-/// # Panics
-///
-/// When there are none, or their maps differ in size.
-pub fn sum(all: &[Maps]) -> Maps {
-    let mut sum = all.first().expect("a sum has parts").clone();
-    for maps in &all[1..] {
-        sum.amplitudes += &maps.amplitudes;
-        sum.total_counts += &maps.total_counts;
-        sum.parameter_values += &maps.parameter_values;
-        sum.objective += &maps.objective;
-        sum.r_squared += &maps.r_squared;
-        sum.r_squared_log += &maps.r_squared_log;
-        sum.live_time = sum.live_time.zip(maps.live_time.as_ref()).map(|(a, b)| a + b);
-        sum.status.zip_mut_with(&maps.status, |a, &b| *a = (*a).max(b));
-        sum.steps.zip_mut_with(&maps.steps, |a, &b| *a = (*a).max(b));
-    }
-    let n = all.len() as f32;
-    for mean in [&mut sum.objective, &mut sum.r_squared, &mut sum.r_squared_log] {
-        *mean /= n;
-    }
-    sum.parameter_values /= n;
-    if let Some(live) = &mut sum.live_time {
-        *live /= n;
-    }
-    sum
 }

@@ -8,7 +8,8 @@ use ndarray::{Array1, s};
 use sha2::{Digest, Sha256};
 
 use super::calibrate::first_pass;
-use super::{Chosen, begin, detectors, problem, resolve, tiles};
+use super::output::Output;
+use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, tiles};
 use crate::assemble::Assembly;
 use crate::calibrate::{Search, fit_sum};
 use crate::cli::MapArgs;
@@ -28,35 +29,50 @@ pub(super) fn run(args: &MapArgs, cluster: &mut dyn Cluster) -> Result<()> {
     let info = scan.info().clone();
     let common = cluster.agree(resolve(&args.fit, Some(&info), None))?;
     let chosen = cluster.agree(detectors(common.detector, &info))?;
-    let mut all = Vec::new();
-    let mut last = None;
-    for &which in &chosen {
-        if let Some(file) = one(args, &mut *scan, which, cluster)? {
-            all.push(file.maps.clone());
-            last = Some(file);
-        }
+    // what cannot be written is found before the first fit
+    let mut outputs = None;
+    on_rank_0(cluster, || {
+        let each = chosen.iter().map(|&which| Output::of(args, &info, which));
+        let sum = (chosen.len() > 1).then(|| Output::of_sum(args, &info)).transpose()?;
+        outputs = Some((each.collect::<Result<Vec<_>>>()?, sum));
+        Ok(())
+    })?;
+    let mut files = Vec::new();
+    for (i, &which) in chosen.iter().enumerate() {
+        let file = one(args, &mut *scan, which, cluster)?;
+        on_rank_0(cluster, || {
+            let (Some((each, _)), Some((file, began))) = (&outputs, file) else { unreachable!() };
+            each[i].write(&file, &mut *scan)?;
+            summary(&file.maps, began);
+            files.push(file);
+            Ok(())
+        })?;
     }
-    let written = match last {
-        Some(file) if chosen.len() > 1 => {
-            let sum = MapFile { maps: maps::sum(&all), ..file };
-            write(args, &sum, None, &args.output)
-        }
+    on_rank_0(cluster, || match &outputs {
+        Some((_, Some(output))) => write_sum(output, &files, &mut *scan),
         _ => Ok(()),
-    };
-    cluster.agree(written)
+    })
 }
 
-/// One detector; the file's contents on rank 0.
+fn write_sum(output: &Output, files: &[MapFile], scan: &mut dyn ScanReader) -> Result<()> {
+    if let Some(sum) = maps::sum(files) {
+        return output.write(&sum, scan);
+    }
+    log::warn!(
+        "the detectors were fitted with different components, so there is no file of their sum"
+    );
+    Ok(())
+}
+
+/// One detector; on rank 0 the file's contents, and when its work began.
 fn one(
     args: &MapArgs,
     scan: &mut dyn ScanReader,
     which: Chosen,
     cluster: &mut dyn Cluster,
-) -> Result<Option<MapFile>> {
+) -> Result<Option<(MapFile, Instant)>> {
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
-    let output = which.index.map_or_else(|| args.output.clone(), |i| maps::family(&args.output, i));
-    super::on_rank_0(cluster, || maps::create(&output, args.overwrite.into()).map(drop))?;
     let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
     if !settings.calibration_given {
         let search = Search { starts: 5, seed: 0 };
@@ -69,28 +85,17 @@ fn one(
     fit_tiles(args, scan, which, (&*engine, &problem), &mut assembly, cluster)?;
     let mut file = Ok(None);
     if cluster.rank() == 0 {
-        let provenance = Provenance {
+        let provenance = provenance(&settings, &*engine, &info.path).map(|made| Provenance {
             seconds: began.elapsed().as_secs_f64(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             cluster: format!("{} ranks, {}", cluster.size(), cluster.describe()),
-            ..provenance(&settings, &*engine, &info.path)?
-        };
-        file = finish(scan, (&*engine, &problem), assembly, times, provenance).and_then(|file| {
-            let link = which.link(&info);
-            write(args, &file, link, &output)?;
-            summary(&file.maps, began);
-            Ok(Some(file))
+            ..made
         });
+        file = provenance
+            .and_then(|made| finish(scan, (&*engine, &problem), assembly, times, made))
+            .map(|file| Some((file, began)));
     }
     cluster.agree(file)
-}
-
-impl Chosen {
-    /// Where the input holds this detector's spectra in the order of a map file.
-    fn link(self, info: &crate::scan::ScanInfo) -> Option<(&Path, &str)> {
-        let crate::scan::Detector::One(index) = self.detector else { return None };
-        info.spectra_links.get(index).map(|(file, dataset)| (file.as_path(), dataset.as_str()))
-    }
 }
 
 fn fit_tiles(
@@ -173,23 +178,21 @@ fn finish(
     })
 }
 
-fn write(args: &MapArgs, file: &MapFile, link: Option<(&Path, &str)>, output: &Path) -> Result<()> {
-    maps::create(output, args.overwrite.into())?.write(file, link)?;
-    log::info!("wrote {}", output.display());
-    Ok(())
-}
-
 fn provenance(settings: &Settings, engine: &dyn Engine, input: &Path) -> Result<Provenance> {
     Ok(Provenance {
         version: env!("CARGO_PKG_VERSION").into(),
         commit: env!("XRFIT_COMMIT").into(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command_line(),
         configuration: settings.to_toml(),
         engine: engine.describe(),
         input: input.to_path_buf(),
         input_sha256: checksum(input)?,
         ..Provenance::default()
     })
+}
+
+fn command_line() -> String {
+    std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 fn checksum(path: &Path) -> Result<String> {

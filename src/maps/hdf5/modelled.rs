@@ -5,7 +5,7 @@ use std::path::Path;
 use hdf5::Group;
 use ndarray::ArrayView1;
 
-use super::{Overwrite, create, put};
+use super::{Overwrite, create, put, unwritten};
 use crate::error::Result;
 use crate::maps::Modelled;
 
@@ -16,7 +16,7 @@ use crate::maps::Modelled;
 ///
 /// When the file exists and may not be replaced, or cannot be written.
 pub fn write_modelled(path: &Path, overwrite: Overwrite, content: &Modelled) -> Result<()> {
-    create(path, overwrite)?.fill(|file| tree(file, content))
+    create(path, overwrite)?.fill(|file, path| tree(file, content).map_err(|e| unwritten(path, &e)))
 }
 
 fn tree(file: &Group, content: &Modelled) -> hdf5::Result<()> {

@@ -11,33 +11,40 @@ pub(super) fn array<T: H5Type + Clone, D: Dimension>(
     data: &ArrayRef<T, D>,
 ) -> Result<Dataset> {
     let shape = data.shape().to_vec();
+    let data = data.as_standard_layout();
     if data.len() < 64 {
-        return group.new_dataset_builder().with_data(&data.to_owned()).create(name);
+        return group.new_dataset_builder().with_data(&data).create(name);
     }
     let mut chunk = shape.clone();
     if chunk.len() == 3 {
         chunk[0] = 1;
     }
-    group
-        .new_dataset_builder()
-        .with_data(&data.to_owned())
-        .chunk(chunk)
-        .shuffle()
-        .deflate(1)
-        .create(name)
+    group.new_dataset_builder().with_data(&data).chunk(chunk).shuffle().deflate(1).create(name)
 }
 
 /// Fixed strings of 256 bytes, as XRF-Maps writes names and units.
 pub(super) fn names<S: AsRef<str>>(group: &Group, name: &str, values: &[S]) -> Result<Dataset> {
     let fixed: Vec<FixedAscii<256>> = values
         .iter()
-        .map(|v| {
-            let ascii: String =
-                v.as_ref().chars().filter(|c| c.is_ascii() && *c != '\0').take(255).collect();
-            FixedAscii::from_ascii(&ascii).expect("short ASCII fits")
-        })
+        .map(|v| FixedAscii::from_ascii(&ascii(v.as_ref())).expect("short ASCII fits"))
         .collect();
     group.new_dataset_builder().with_data(&fixed).create(name)
+}
+
+/// In ASCII, so that `\u{b5}m` becomes `um` and not `m`.
+fn ascii(value: &str) -> String {
+    let mut written = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '\0' => {}
+            '\u{b5}' | '\u{3bc}' => written.push('u'),
+            '\u{b0}' => written.push_str("deg"),
+            '\u{c5}' | '\u{212b}' => written.push('A'),
+            c => written.push(if c.is_ascii() { c } else { '?' }),
+        }
+    }
+    written.truncate(255);
+    written
 }
 
 fn text(value: &str) -> VarLenUnicode {

@@ -1,0 +1,88 @@
+//! The files of a scan with several detectors: one each, and their sum.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array3;
+
+use super::{MapFile, Maps, Summed};
+use crate::scan::Times;
+
+/// The file of one detector of several: `OUT.h5` becomes `OUT.h50`, as MAPS names them.
+pub fn family(output: &Path, detector: usize) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(detector.to_string());
+    PathBuf::from(name)
+}
+
+/// The sum of several detectors: amplitudes, counts, rates and summed spectra added, NaN where one has no fit;
+/// times, quality and shapes averaged; the worst status. Energies and the table of parameters are the first
+/// detector's, as MAPS does it. `None` when the detectors were fitted with different components.
+///
+/// # Panics
+///
+/// When there are none, or their maps differ in size.
+pub fn sum(all: &[MapFile]) -> Option<MapFile> {
+    let (first, rest) = all.split_first().expect("a sum has parts");
+    if rest.iter().any(|other| other.maps.components != first.maps.components) {
+        return None;
+    }
+    let mut sum = first.clone();
+    for other in rest {
+        add_maps(&mut sum.maps, &other.maps);
+        add_spectra(&mut sum.summed, &other.summed);
+        add_times(&mut sum.times, &other.times);
+        sum.provenance.seconds += other.provenance.seconds;
+    }
+    average(&mut sum, all.len() as f32);
+    Some(sum)
+}
+
+fn add_maps(sum: &mut Maps, other: &Maps) {
+    sum.amplitudes += &other.amplitudes;
+    sum.total_counts += &other.total_counts;
+    if sum.parameters == other.parameters {
+        sum.parameter_values += &other.parameter_values;
+    } else {
+        // shapes that were free in some only have no mean
+        sum.parameters.clear();
+        let (rows, cols) = sum.status.dim();
+        sum.parameter_values = Array3::zeros((0, rows, cols));
+    }
+    sum.objective += &other.objective;
+    sum.r_squared += &other.r_squared;
+    sum.r_squared_log += &other.r_squared_log;
+    sum.live_time = sum.live_time.take().zip(other.live_time.as_ref()).map(|(a, b)| a + b);
+    sum.status.zip_mut_with(&other.status, |a, &b| *a = (*a).max(b));
+    sum.steps.zip_mut_with(&other.steps, |a, &b| *a = (*a).max(b));
+}
+
+fn add_spectra(sum: &mut Summed, other: &Summed) {
+    sum.spectrum += &other.spectrum;
+    sum.fitted += &other.fitted;
+    sum.background += &other.background;
+    sum.fit_of_sum += &other.fit_of_sum;
+    sum.background_of_sum += &other.background_of_sum;
+}
+
+fn add_times(sum: &mut Times, other: &Times) {
+    for (a, b) in [
+        (&mut sum.live, &other.live),
+        (&mut sum.real, &other.real),
+        (&mut sum.input_rate, &other.input_rate),
+        (&mut sum.output_rate, &other.output_rate),
+    ] {
+        *a = a.take().zip(b.as_ref()).map(|(a, b)| a + b);
+    }
+}
+
+fn average(sum: &mut MapFile, n: f32) {
+    let MapFile { maps, times, .. } = sum;
+    maps.parameter_values /= n;
+    for mean in [&mut maps.objective, &mut maps.r_squared, &mut maps.r_squared_log] {
+        *mean /= n;
+    }
+    // the detectors count at the same time
+    for mean in [&mut maps.live_time, &mut times.live, &mut times.real].into_iter().flatten() {
+        *mean /= n;
+    }
+}

@@ -1,0 +1,128 @@
+//! What `xrfit map` writes of a detector, or of the sum of all: the map file, the spectra in it, pictures.
+
+use std::path::{Path, PathBuf};
+
+use super::Chosen;
+use crate::cli::MapArgs;
+use crate::error::{Error, Result};
+use crate::fit;
+use crate::maps::{self, MapFile, Overwrite, Spectra, SpectraPolicy};
+use crate::scan::{Detector, ScanInfo, ScanReader, spectra_of};
+
+/// Spectra are copied up to this size when nobody says \[bytes\].
+const MOST_COPIED: usize = 256 << 20;
+
+/// The output of one detector or of the sum.
+pub(super) struct Output {
+    path: PathBuf,
+    pictures: Option<PathBuf>,
+    overwrite: Overwrite,
+    detector: Detector,
+    spectra: SpectraPolicy,
+}
+
+impl Output {
+    /// The output of a detector.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written or would replace the scan, or its spectra cannot be linked.
+    pub(super) fn of(args: &MapArgs, scan: &ScanInfo, which: Chosen) -> Result<Self> {
+        let spectra = match (args.spectra.map(SpectraPolicy::from), link(scan, which.detector)) {
+            (Some(SpectraPolicy::Link), None) => {
+                return Err(Error::configuration(format!(
+                    "--spectra link: {} does not hold these spectra as one HDF5 dataset [channel, row, col]; say \
+                     copy or none",
+                    scan.path.display()
+                )));
+            }
+            (Some(asked), _) => asked,
+            (None, Some(_)) => SpectraPolicy::Link,
+            (None, None) => unasked(scan),
+        };
+        let number = which.index;
+        let folder = |f: &PathBuf| number.map_or(f.clone(), |i| f.join(format!("detector{i}")));
+        let output = Self {
+            path: number.map_or_else(|| args.output.clone(), |i| maps::family(&args.output, i)),
+            pictures: args.png.as_ref().map(folder),
+            overwrite: args.overwrite.into(),
+            detector: which.detector,
+            spectra,
+        };
+        output.check(scan).map(|()| output)
+    }
+
+    /// The output of the sum of several detectors; its spectra can only be copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`Output::of`].
+    pub(super) fn of_sum(args: &MapArgs, scan: &ScanInfo) -> Result<Self> {
+        let spectra = match args.spectra.map(SpectraPolicy::from) {
+            Some(SpectraPolicy::Link) => SpectraPolicy::None,
+            Some(asked) => asked,
+            None => unasked(scan),
+        };
+        let output = Self {
+            path: args.output.clone(),
+            pictures: args.png.clone(),
+            overwrite: args.overwrite.into(),
+            detector: Detector::Sum,
+            spectra,
+        };
+        output.check(scan).map(|()| output)
+    }
+
+    /// Fails before a long run rather than after it.
+    fn check(&self, scan: &ScanInfo) -> Result<()> {
+        let inputs = scan.spectra_links.iter().map(|(file, _)| file).chain([&scan.path]);
+        for input in inputs {
+            if is_same(input, &self.path) {
+                return Err(Error::file(
+                    &self.path,
+                    "is the scan itself (it would be lost); give the map file another name",
+                ));
+            }
+        }
+        maps::create(&self.path, self.overwrite)?;
+        self.pictures.iter().try_for_each(|folder| maps::png::prepare(folder, self.overwrite))
+    }
+
+    /// Writes the map file, then the pictures.
+    pub(super) fn write(&self, content: &MapFile, scan: &mut dyn ScanReader) -> Result<()> {
+        let info = scan.info().clone();
+        let channels = content.summed.spectrum.len();
+        let mut read = |pixels| Ok(fit::padded(spectra_of(scan, self.detector, pixels)?, channels));
+        let spectra = match (self.spectra, link(&info, self.detector)) {
+            (SpectraPolicy::Link, Some((file, dataset))) => Spectra::Link(file, dataset),
+            (SpectraPolicy::Copy, _) => Spectra::Copy(&mut read),
+            _ => Spectra::None,
+        };
+        maps::create(&self.path, self.overwrite)?.write(content, spectra)?;
+        log::info!("wrote {}", self.path.display());
+        if let Some(folder) = &self.pictures {
+            maps::png::write(folder, content)?;
+            log::info!("wrote pictures of the maps to {}", folder.display());
+        }
+        Ok(())
+    }
+}
+
+/// Where the input holds a detector's spectra in the order of a map file.
+fn link(scan: &ScanInfo, detector: Detector) -> Option<(&Path, &str)> {
+    let Detector::One(index) = detector else { return None };
+    scan.spectra_links.get(index).map(|(file, dataset)| (file.as_path(), dataset.as_str()))
+}
+
+/// What becomes of spectra that cannot be linked.
+fn unasked(scan: &ScanInfo) -> SpectraPolicy {
+    let bytes = scan.pixels().saturating_mul(scan.channels * size_of::<f32>());
+    if bytes <= MOST_COPIED { SpectraPolicy::Copy } else { SpectraPolicy::None }
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! Promise: a map file is written whole or not at all, its text survives being ASCII, and detectors that were
+//! fitted differently are not added as if they were not.
+
+use std::ops::Range;
+use std::path::Path;
+
+use hdf5::types::FixedAscii;
+use ndarray::{Array1, Array2, Array3};
+use xrfit::error::{Error, Result};
+use xrfit::maps::{self, Analysis, MapFile, Maps, Overwrite, Spectra, Summed};
+use xrfit::scan::{Axes, Metadata, Scalers, Times};
+
+const CHANNELS: usize = 2048;
+/// More pixels than are copied at once.
+const MAP: (usize, usize) = (65, 67);
+
+/// What one detector gave: every amplitude, count and shape is `value`.
+fn detector(value: f32) -> MapFile {
+    let image = || Array2::from_elem(MAP, value);
+    let stack = |n| Array3::from_elem((n, MAP.0, MAP.1), value);
+    let spectrum = || Array1::from_elem(CHANNELS, f64::from(value));
+    MapFile {
+        analysis: Analysis::Fitted,
+        maps: Maps {
+            components: vec!["Ca".into(), "Fe".into()],
+            amplitudes: stack(2),
+            parameters: vec![("ENERGY_OFFSET".into(), "keV".into())],
+            parameter_values: stack(1),
+            objective: image(),
+            r_squared: image(),
+            r_squared_log: image(),
+            steps: Array2::zeros(MAP),
+            status: Array2::zeros(MAP),
+            total_counts: image(),
+            live_time: Some(image()),
+        },
+        objective_unit: "counts^2".into(),
+        status_meanings: Vec::new(),
+        summed: Summed {
+            energy: spectrum(),
+            calibration: [f64::from(value); 3],
+            window: (0, CHANNELS),
+            spectrum: spectrum(),
+            fitted: spectrum(),
+            background: spectrum(),
+            fit_of_sum: spectrum(),
+            background_of_sum: spectrum(),
+        },
+        parameters: Vec::new(),
+        times: Times { real: Some(image()), input_rate: Some(image()), ..Times::default() },
+        scalers: Scalers {
+            names: vec!["stage".into()],
+            units: vec!["\u{b5}m".into()],
+            values: stack(1),
+        },
+        axes: Axes { y: image(), x: image(), y_unit: String::new(), x_unit: String::new() },
+        metadata: Metadata::default(),
+        provenance: maps::Provenance::default(),
+    }
+}
+
+fn write(folder: &Path, spectra: Spectra<'_>) -> Result<()> {
+    maps::create(&folder.join("maps.h5"), Overwrite::No)?.write(&detector(1.0), spectra)
+}
+
+#[test]
+fn spectra_that_cannot_be_read_to_the_end_leave_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut read_so_far = 0;
+    let mut read = |pixels: Range<usize>| {
+        if pixels.end == MAP.0 * MAP.1 {
+            return Err(Error::file("scan.h5", "broke off"));
+        }
+        read_so_far += pixels.len();
+        Ok(Array2::ones((pixels.len(), CHANNELS)))
+    };
+    let failed = write(folder.path(), Spectra::Copy(&mut read));
+    assert_eq!(failed.map_err(|e| e.to_string()), Err("scan.h5: broke off".into()));
+    assert!(read_so_far > 0, "some spectra were copied before");
+    let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(left, 0, "files that are left");
+}
+
+#[test]
+fn a_unit_with_mu_is_written_with_u() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), Spectra::None).unwrap_or_else(|e| panic!("{e}"));
+    let file = hdf5::File::open(folder.path().join("maps.h5")).expect("a map file opens");
+    let units = file.dataset("MAPS/Scalers/Units").expect("units");
+    let units: Vec<FixedAscii<256>> = units.read_raw().expect("units");
+    assert_eq!(units[0].as_str(), "um", "unit of the stage");
+}
+
+#[test]
+fn a_sum_adds_counts_and_averages_times() {
+    let sum = maps::sum(&[detector(1.0), detector(2.0), detector(6.0)]).expect("a sum");
+    let at = [3, 5];
+    assert_eq!(sum.maps.amplitudes[[1, 3, 5]], 9.0, "amplitude");
+    assert_eq!(sum.maps.total_counts[at], 9.0, "counts");
+    assert_eq!(sum.maps.parameter_values[[0, 3, 5]], 3.0, "shape");
+    assert_eq!(sum.maps.live_time.expect("live time")[at], 3.0, "live time");
+    assert_eq!(sum.times.real.expect("real time")[at], 3.0, "real time");
+    assert_eq!(sum.times.input_rate.expect("input rate")[at], 9.0, "input rate");
+    assert_eq!(sum.summed.spectrum[7], 9.0, "summed spectrum");
+    assert_eq!(sum.summed.energy[7], 1.0, "energy, the first detector's");
+}
+
+#[test]
+fn detectors_that_were_fitted_differently_are_not_mixed() {
+    let mut others = detector(2.0);
+    others.maps.components[1] = "Zn".into();
+    assert!(maps::sum(&[detector(1.0), others]).is_none(), "iron and zinc were added");
+    let mut fixed = detector(2.0);
+    fixed.maps.parameters.clear();
+    fixed.maps.parameter_values = Array3::zeros((0, MAP.0, MAP.1));
+    let sum = maps::sum(&[detector(1.0), fixed, detector(3.0)]).expect("a sum");
+    assert_eq!(sum.maps.amplitudes[[0, 0, 0]], 6.0, "amplitude");
+    assert_eq!(sum.maps.parameter_values.dim().0, 0, "shapes that only some detectors have");
+}
