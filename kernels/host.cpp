@@ -188,6 +188,14 @@ template <class T> void background_of(const XrfProblem *q, const void *shared, v
     memcpy(out, w.background, sizeof(T) * q->count);
 }
 
+// One function of special.cuh at n places, in vectors as in the loops over channels.
+template <class T> void special(int32_t function, int32_t n, const double *x, T *y) {
+    FlushTiny flush;
+    if (function == XRF_EXPONENTIAL) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = exponential(T(x[i]));
+    if (function == XRF_LOGARITHM) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = logarithm(T(x[i]));
+    if (function == XRF_SCALED_ERFC) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = scaled_erfc(T(x[i]));
+}
+
 }  // namespace
 
 extern "C" {
@@ -216,6 +224,12 @@ void XRF_NAME(xrf_sizes)(uint64_t *sizes) {
     sizes[1] = sizeof(XrfSpectrum);
     sizes[2] = sizeof(XrfFit);
     sizes[3] = sizeof(XrfEvaluation);
+}
+
+// A function of special.cuh at x [n] in both precisions, for the test of their errors.
+void XRF_NAME(xrf_special)(int32_t function, int32_t n, const double *x, float *single, double *twice) {
+    special(function, n, x, single);
+    special(function, n, x, twice);
 }
 
 // Nanoseconds are measured outside: sums `n` exponentials, the yardstick of the benchmarks.
