@@ -137,15 +137,10 @@ impl Case {
     /// The engine's model, objective and gradient at `variables`.
     pub fn evaluate_at(&self, precision: Precision, variables: &[f64]) -> Evaluation {
         let engine = open(Choice::Cpu, precision).expect("the CPU engine opens");
-        let (counts, background) = (&self.counts, &self.background);
-        engine
-            .evaluate(
-                &self.problem,
-                variables,
-                ArrayView1::from(counts),
-                ArrayView1::from(background),
-            )
-            .expect("the CPU engine evaluates")
+        let counts = ArrayView1::from(&self.counts);
+        let background = ArrayView1::from(&self.background);
+        let evaluation = engine.evaluate(&self.problem, variables, counts, background);
+        evaluation.expect("the CPU engine evaluates")
     }
 
     pub fn evaluate(&self, precision: Precision) -> Evaluation {
@@ -263,13 +258,7 @@ fn shapes(recipe: &Recipe, incident: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
 }
 
 /// Lines as a group has them: energies over the first one, ratios and types.
-fn lines_of(
-    group: Group,
-    component: usize,
-    energy: f64,
-    incident: f64,
-    rng: &mut ChaCha8Rng,
-) -> Vec<Line> {
+fn lines_of(group: Group, k: usize, energy: f64, incident: f64, rng: &mut impl Rng) -> Vec<Line> {
     use Family::{Alpha, Beta, M};
     let rows: &[(f64, f64, Family)] = match group {
         Group::K => {
@@ -291,7 +280,7 @@ fn lines_of(
     let width = rng.random_range(0.8..1.2);
     let last = rows.len() - 1;
     let mut line = |i: usize, &(factor, ratio, family): &(f64, f64, Family)| Line {
-        component,
+        component: k,
         energy: factor * energy,
         ratio: ratio * rng.random_range(0.8..1.2),
         mu: 60.0 * (6.4 / (factor * energy)).powf(2.7).min(4.0),
