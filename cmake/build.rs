@@ -25,6 +25,8 @@ fn main() {
             .flag("-fno-trapping-math")
             .flag("-fno-signed-zeros")
             .flag("-ffp-contract=fast")
+            // partial redundancy elimination turns selects into branches, and branches end vectorisation
+            .flag_if_supported("-fno-tree-pre")
             .flag("-fno-exceptions")
             .flag("-fno-rtti")
             .warnings(true)

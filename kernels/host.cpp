@@ -188,6 +188,14 @@ template <class T> void background_of(const XrfProblem *q, const void *shared, v
     memcpy(out, w.background, sizeof(T) * q->count);
 }
 
+// One function of special.cuh at n places, in vectors as in the loops over channels.
+template <class T> void special(int32_t function, int32_t n, const double *x, T *y) {
+    FlushTiny flush;
+    if (function == XRF_EXPONENTIAL) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = exponential(T(x[i]));
+    if (function == XRF_LOGARITHM) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = logarithm(T(x[i]));
+    if (function == XRF_SCALED_ERFC) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = scaled_erfc(T(x[i]));
+}
+
 }  // namespace
 
 extern "C" {
@@ -218,13 +226,20 @@ void XRF_NAME(xrf_sizes)(uint64_t *sizes) {
     sizes[3] = sizeof(XrfEvaluation);
 }
 
+// A function of special.cuh at x [n] in both precisions, for the test of their errors.
+void XRF_NAME(xrf_special)(int32_t function, int32_t n, const double *x, float *single, double *twice) {
+    special(function, n, x, single);
+    special(function, n, x, twice);
+}
+
 // Nanoseconds are measured outside: sums `n` exponentials, the yardstick of the benchmarks.
 float XRF_NAME(xrf_exponentials)(int32_t n) {
     alignas(64) float x[1024], y[1024];
     for (int i = 0; i < 1024; ++i) x[i] = -17.0f * i / 1024;
     float sum = 0;
     for (int done = 0; done < n; done += 1024) {
-        XRF_SIMD for (int i = 0; i < 1024; ++i) y[i] = exponential(x[i]);
+        for (int b = 0; b < 1024; b += Thread::BLOCK)
+            XRF_EACH_LANE(Thread(), j) y[b + j] = exponential(x[b + j]);
         sum += y[done / 1024 % 1024];
         x[0] = -sum;
     }

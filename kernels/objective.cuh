@@ -14,7 +14,8 @@ XRF_FN double mean_square(Team team, int n, const T *XRF_RESTRICT total, const T
     for (int b = 0; b < n; b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
-            const T r = c < n ? total[c] + background[c] - counts[c] : T(0);
+            const T inside = c < n ? T(1) : T(0);
+            const T r = inside * (total[c] + background[c] - counts[c]);
             weight[c] = scale * r;
             squares[j] += r * r;
         }

@@ -50,12 +50,15 @@ XRF_FN double channel_energy(const Axis &a, double c) {
     return a.offset + c * (a.slope + c * a.quadratic);
 }
 
-// Channel with energy e: Newton on the quadratic, from the linear solution.
-XRF_FN double channel_of(const Axis &a, double e) {
-    double c = (e - a.offset) / a.slope;
-    for (int k = 0; k < 3; ++k)
-        c -= (channel_energy(a, c) - e) / (a.slope + 2 * a.quadratic * c);
-    return c;
+// de/dc where the axis reaches energy e: sqrt(slope^2 + 4 quadratic (e - offset)), 0 where it never does.
+XRF_FN double spacing_at(const Axis &a, double e) {
+    const double square = a.slope * a.slope + 4 * a.quadratic * (e - a.offset);
+    return sqrt(square > 0 ? square : 0.0);
+}
+
+// Channel with energy e, the root of the quadratic near the linear solution: 2 (e - offset) / (slope + de/dc).
+XRF_FN double channel_of(const Axis &a, double e, double spacing) {
+    return 2 * (e - a.offset) / (a.slope + spacing);
 }
 
 XRF_FN double clamped(double x, double lower, double upper) {
@@ -67,27 +70,29 @@ XRF_FN double clamped(double x, double lower, double upper) {
 // may still reach it.
 template <class Team, class T> XRF_FN void place_peaks(Team team, const Axis &a, Peaks<T> &p) {
     const double n = a.count;
+    const int block = Team::BLOCK;
     XRF_SIMD for (int i = 0; i < p.n; ++i) {
-        const double center = channel_of(a, p.energy[i]);
-        const double per_width = p.sigma[i] / (a.slope + 2 * a.quadratic * center);
-        const bool tail = (p.kind[i] & PEAK_TAIL) != 0, mirrored = (p.kind[i] & PEAK_MIRRORED) != 0;
-        const double near = tail ? near_reach<T>(p.gamma[i]) : peak_reach(T());
-        const double far = tail ? tail_reach(T()) * p.gamma[i] : 0.0;
-        const double below = (mirrored ? peak_reach(T()) : near) * per_width + 1;
-        const double above = (mirrored ? near : peak_reach(T())) * per_width + 1;
+        const double spacing = spacing_at(a, p.energy[i]);
+        const double center = channel_of(a, p.energy[i], spacing);
+        const double per_width = p.sigma[i] / spacing;
+        // 0 or 1, as numbers: a choice between doubles by an integer's bit does not vectorise
+        const int tail_bit = p.kind[i] & PEAK_TAIL, mirrored_bit = (p.kind[i] & PEAK_MIRRORED) / PEAK_MIRRORED;
+        const double tail = tail_bit, mirrored = mirrored_bit, sign = 1 - 2 * mirrored;
+        const double longer = tail * (near_reach<T>(p.gamma[i]) - peak_reach(T()));
+        const double below = (peak_reach(T()) + (1 - mirrored) * longer) * per_width + 1;
+        const double above = (peak_reach(T()) + mirrored * longer) * per_width + 1;
         const double local = center - a.first;
-        const int block = Team::BLOCK;
         const int first = (int)clamped(local - below, 0, n) / block * block;
         const int end = (int)clamped(local + above + 1, 0, n);
         const int count = end > first ? (end - first + block - 1) / block * block : 0;
-        const double reach = far * per_width;
+        const double reach = tail * tail_reach(T()) * p.gamma[i] * per_width;
         const int far_low = first - (int)clamped(local - reach, 0, first);
         const int far_high = (int)clamped(local + reach + 1, 0, n) - (first + count);
-        const int far_n = mirrored ? far_high : far_low;
+        const int far = tail_bit * (mirrored_bit ? far_high : far_low);
         p.first[i] = first;
         p.count[i] = count;
-        p.far_count[i] = tail && far_n > 0 ? (far_n + block - 1) / block * block : 0;
-        const double c = a.first + first, sign = mirrored ? -1.0 : 1.0, scale = sign / p.sigma[i];
+        p.far_count[i] = far > 0 ? (far + block - 1) / block * block : 0;
+        const double c = a.first + first, scale = sign / p.sigma[i];
         p.x0[i] = T((channel_energy(a, c) - p.energy[i]) * scale);
         p.x1[i] = T((a.slope + 2 * a.quadratic * c) * scale);
         p.x2[i] = T(a.quadratic * scale);
@@ -198,14 +203,15 @@ XRF_FN void sum_window(Team team, const PeakScalars<T> &s, int count, const T *X
             }
             const T w = weight[b + j];
             // dm/dx = peak_coef p' + step_coef erfc' + tail_coef tau'
+            const T below_cut = below(x, s.cut);
             T dx = s.peak * peak_dx(x, f);
             if (STEP) dx += s.step * step_dx(f);
-            if (TAIL) dx += s.tail * tail_dx(x, s.inv_gamma, s.cut, f);
+            if (TAIL) dx += s.tail * tail_dx(below_cut, s.inv_gamma, f);
             const T d0 = w * dx, d1 = d0 * t;
             acc[SUM_PEAK][j] += w * f.peak;
             if (STEP) acc[SUM_STEP][j] += w * f.step;
             if (TAIL) acc[SUM_TAIL][j] += w * f.tail;
-            if (TAIL) acc[SUM_GAMMA][j] += w * tail_dgamma_rest(x, s.cut, f);
+            if (TAIL) acc[SUM_GAMMA][j] += w * tail_dgamma_rest(x, below_cut, f);
             acc[SUM_X][j] += d0 * x;
             acc[SUM_D0][j] += d0;
             acc[SUM_D1][j] += d1;

@@ -3,7 +3,7 @@
 // Errors are relative, measured by tests/special_functions.rs:
 //   exponential      f32 2e-7   f64 3e-16      arguments up to 88 / 700; below -87 / -700 it stays tiny
 //   logarithm        f32 2e-7   f64 3e-16      positive normal arguments
-//   scaled_erfc      f32 4e-7   f64 2e-15      z >= 0
+//   scaled_erfc      f32 4e-7   f64 2e-15      0 <= z <= 1e18
 #pragma once
 #include "portable.cuh"
 

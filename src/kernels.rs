@@ -39,6 +39,18 @@ pub enum Simd {
     Avx512,
 }
 
+/// A function of `kernels/special.cuh`; the codes of `kernels/abi.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Special {
+    /// exp(x).
+    Exponential = 0,
+    /// Natural logarithm.
+    Logarithm = 1,
+    /// erfcx(x) = exp(x²) erfc(x).
+    ScaledErfc = 2,
+}
+
 impl Simd {
     /// The best one of this machine and build, or the one that `XRFIT_SIMD` (v2, v3, v4) forces.
     ///
@@ -91,6 +103,18 @@ impl Simd {
             Simd::Avx512 => &abi::V4,
             _ => &abi::V2,
         }
+    }
+
+    /// A function at every `x` as the kernels compute it, in f32 and in f64.
+    pub fn special(self, function: Special, x: &[f64]) -> (Vec<f32>, Vec<f64>) {
+        let (mut single, mut twice) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        let special = self.entry_points().special;
+        let n = x.len() as i32;
+        // SAFETY: all three arrays have n entries; the set was found on this machine.
+        unsafe {
+            special(function as i32, n, x.as_ptr(), single.as_mut_ptr(), twice.as_mut_ptr());
+        }
+        (single, twice)
     }
 
     /// Sums `n` f32 exponentials: the yardstick that benchmarks compare a fit with.

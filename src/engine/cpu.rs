@@ -1,14 +1,19 @@
 //! The CPU engine: the kernels on every core, one spectrum per thread at a time.
 
-use std::ffi::c_void;
+mod memory;
+mod prepared;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
+use memory::{Numbers, Owned};
+use prepared::{Chunk, One, Prepared};
+
 use super::{Batch, Engine, Evaluation, ExactSum, Fits, Precision, Starts};
+use crate::engine::laid_out::LaidOut;
 use crate::error::Result;
-use crate::kernels::abi::{LaidOut, RawEngine, RawEvaluation, RawFit, RawSpectrum};
-use crate::kernels::{Simd, Status};
+use crate::kernels::Simd;
+use crate::kernels::abi::{RawEngine, RawEvaluation, RawSpectrum};
 use crate::problem::Problem;
 
 /// Spectra that one thread takes at a time: enough to make a hand-over cheap, few enough to share evenly.
@@ -28,219 +33,6 @@ impl Cpu {
             unsafe { &*(simd.entry_points().engine)(i32::from(precision == Precision::F64)) };
         Ok(Self { simd, precision, kernels })
     }
-}
-
-/// Memory of the kernels, freed with the function that belongs to it.
-struct Owned {
-    memory: *mut c_void,
-    free: unsafe extern "C" fn(*mut c_void),
-}
-
-// SAFETY: the memory belongs to this value alone.
-unsafe impl Send for Owned {}
-// SAFETY: shared access only reads (the kernels take it const).
-unsafe impl Sync for Owned {}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // SAFETY: `memory` came from the allocator that `free` belongs to, and is freed once.
-        unsafe { (self.free)(self.memory) }
-    }
-}
-
-/// Numbers in the engine's own type.
-enum Numbers {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-impl Numbers {
-    fn zeros(precision: Precision, n: usize) -> Self {
-        match precision {
-            Precision::F32 => Self::F32(vec![0.0; n]),
-            Precision::F64 => Self::F64(vec![0.0; n]),
-        }
-    }
-
-    fn of(precision: Precision, values: impl Iterator<Item = f64>) -> Self {
-        match precision {
-            Precision::F32 => Self::F32(values.map(|v| v as f32).collect()),
-            Precision::F64 => Self::F64(values.collect()),
-        }
-    }
-
-    fn pointer(&self) -> *const c_void {
-        match self {
-            Self::F32(v) => v.as_ptr().cast(),
-            Self::F64(v) => v.as_ptr().cast(),
-        }
-    }
-
-    fn pointer_mut(&mut self) -> *mut c_void {
-        match self {
-            Self::F32(v) => v.as_mut_ptr().cast(),
-            Self::F64(v) => v.as_mut_ptr().cast(),
-        }
-    }
-
-    fn get(&self) -> Vec<f64> {
-        match self {
-            Self::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
-            Self::F64(v) => v.clone(),
-        }
-    }
-
-    fn add_to(&self, sum: &mut ExactSum) {
-        match self {
-            Self::F32(v) => sum.add(v.iter().map(|&x| f64::from(x))),
-            Self::F64(v) => sum.add(v.iter().copied()),
-        }
-    }
-}
-
-/// A problem laid out for the kernels, with what its spectra share.
-struct Prepared<'a> {
-    engine: &'a Cpu,
-    problem: &'a Problem,
-    laid_out: LaidOut,
-    shared: Owned,
-}
-
-/// What one spectrum gives back beside the sums.
-struct One {
-    variables: Vec<f64>,
-    objective: f64,
-    r_squared: f64,
-    r_squared_log: f64,
-    steps: u32,
-    status: Status,
-}
-
-/// Consecutive spectra of one thread.
-struct Chunk {
-    fits: Vec<One>,
-    fitted: ExactSum,
-    background: ExactSum,
-}
-
-impl<'a> Prepared<'a> {
-    fn new(engine: &'a Cpu, problem: &'a Problem) -> Self {
-        check(problem);
-        let laid_out = LaidOut::new(problem);
-        // SAFETY: `laid_out.raw` is complete and outlives the call.
-        let memory = unsafe { (engine.kernels.new_shared)(&laid_out.raw) };
-        let shared = Owned { memory, free: engine.kernels.drop_shared };
-        Self { engine, problem, laid_out, shared }
-    }
-
-    fn workspace(&self) -> Owned {
-        // SAFETY: `laid_out.raw` is complete and outlives the call.
-        let memory = unsafe { (self.engine.kernels.new_workspace)(&self.laid_out.raw) };
-        Owned { memory, free: self.engine.kernels.drop_workspace }
-    }
-
-    fn fit_chunk(&self, workspace: &mut Owned, batch: &Batch, first: usize, end: usize) -> Chunk {
-        let precision = self.engine.precision;
-        let window = self.problem.count;
-        let mut chunk = Chunk {
-            fits: Vec::with_capacity(end - first),
-            fitted: ExactSum::zeros(window),
-            background: ExactSum::zeros(window),
-        };
-        let mut fitted = Numbers::zeros(precision, window);
-        let mut background = Numbers::zeros(precision, window);
-        for i in first..end {
-            let row = |v: ArrayView1<f32>| Numbers::of(precision, v.iter().map(|&x| f64::from(x)));
-            let counts = row(batch.counts.row(i));
-            let given = batch.background.map(|b| row(b.row(i)));
-            let start = match batch.starts {
-                Starts::FirstPass => start_of(self.problem),
-                Starts::Each(starts) => starts.row(i).to_vec(),
-            };
-            let one = self.fit_one(
-                workspace,
-                &counts,
-                given.as_ref(),
-                &start,
-                (&mut fitted, &mut background),
-            );
-            if one.status.is_fitted() {
-                fitted.add_to(&mut chunk.fitted);
-                background.add_to(&mut chunk.background);
-            }
-            chunk.fits.push(one);
-        }
-        chunk
-    }
-
-    fn fit_one(
-        &self,
-        workspace: &mut Owned,
-        counts: &Numbers,
-        given: Option<&Numbers>,
-        start: &[f64],
-        (fitted, background): (&mut Numbers, &mut Numbers),
-    ) -> One {
-        let mut variables = vec![f64::NAN; start.len()];
-        let spectrum = RawSpectrum {
-            counts: counts.pointer(),
-            background: given.map_or(std::ptr::null(), Numbers::pointer),
-            start: start.as_ptr(),
-        };
-        let mut out = RawFit {
-            variables: variables.as_mut_ptr(),
-            fitted: fitted.pointer_mut(),
-            background: background.pointer_mut(),
-            objective: f64::NAN,
-            r_squared: f64::NAN,
-            r_squared_log: f64::NAN,
-            counts: 0.0,
-            steps: 0,
-            status: 0,
-        };
-        // SAFETY: all arrays have the lengths that abi.h states: `fit` checked the batch, and the workspace is
-        // this thread's own.
-        unsafe {
-            (self.engine.kernels.fit)(
-                &self.laid_out.raw,
-                self.shared.memory,
-                workspace.memory,
-                &spectrum,
-                &mut out,
-            );
-        }
-        One {
-            variables,
-            objective: out.objective,
-            r_squared: out.r_squared,
-            r_squared_log: out.r_squared_log,
-            steps: out.steps as u32,
-            status: Status::from_code(out.status),
-        }
-    }
-}
-
-impl Prepared<'_> {
-    fn snip_one(&self, workspace: &mut Owned, counts: ArrayView1<f32>) -> Vec<f64> {
-        let precision = self.engine.precision;
-        let counts = Numbers::of(precision, counts.iter().map(|&y| f64::from(y)));
-        let mut out = Numbers::zeros(precision, self.problem.count);
-        // SAFETY: counts are [channels], out is [count], the workspace is this thread's own.
-        unsafe {
-            (self.engine.kernels.background)(
-                &self.laid_out.raw,
-                self.shared.memory,
-                workspace.memory,
-                counts.pointer(),
-                out.pointer_mut(),
-            );
-        }
-        out.get()
-    }
-}
-
-fn start_of(problem: &Problem) -> Vec<f64> {
-    problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect()
 }
 
 /// The kernels trust these; a problem that breaks them is our mistake.

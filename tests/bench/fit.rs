@@ -3,6 +3,7 @@
 //! E15 and scatter, 1052 channels, twelve free shapes (`--free paper`), f32, all 500 steps of Adam; and SNIP.
 //! Each figure is the median of several batches on one thread; the last column relates it to a bare loop of
 //! f32 exponentials timed between the batches, which a loaded or a slower machine stretches alike.
+//! `cargo bench --bench fit -- 'no tails'` runs the rows of that name alone.
 
 use std::time::Instant;
 
@@ -115,11 +116,15 @@ fn main() {
         let exponentials = each / yardstick * EXPONENTIALS as f64;
         println!("{name:<34} {:>10.3} {bar:>8} {exponentials:>22.0}", each / unit);
     };
+    let asked = std::env::args().nth(1).filter(|a| !a.starts_with('-')).unwrap_or_default();
     for (name, bar, problem) in [
         ("Adam 500, no tails [ms]", "3", problem(|p| p.tail = Tail::None)),
         ("Adam 500, tails [ms]", "15", problem(|_| ())),
         ("Adam 500, tails and step [ms]", "18", problem(|p| set(p, "F_STEP_OFFSET", 1e-4))),
-    ] {
+    ]
+    .into_iter()
+    .filter(|row| row.0.contains(&asked))
+    {
         let counts = spectra(&*engine, &problem);
         let mut steps = 0;
         let times = timed(simd, || {
@@ -128,6 +133,9 @@ fn main() {
         });
         assert_eq!(steps, 500, "every step is taken");
         row(name, bar, 1e-3, times, SPECTRA);
+    }
+    if !"SNIP".contains(&asked) {
+        return;
     }
     let problem = problem(|_| ());
     let counts = spectra(&*engine, &problem);

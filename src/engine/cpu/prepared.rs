@@ -1,0 +1,159 @@
+//! A problem laid out for the kernels, and its spectra on one thread.
+
+use ndarray::ArrayView1;
+
+use super::memory::{Numbers, Owned};
+use super::{Batch, Cpu, ExactSum, Starts, check};
+use crate::engine::laid_out::LaidOut;
+use crate::kernels::Status;
+use crate::kernels::abi::{RawFit, RawSpectrum};
+use crate::problem::Problem;
+
+/// A problem laid out for the kernels, with what its spectra share.
+pub(super) struct Prepared<'a> {
+    engine: &'a Cpu,
+    problem: &'a Problem,
+    laid_out: LaidOut,
+    shared: Owned,
+}
+
+/// What one spectrum gives back beside the sums.
+pub(super) struct One {
+    pub variables: Vec<f64>,
+    pub objective: f64,
+    pub r_squared: f64,
+    pub r_squared_log: f64,
+    pub steps: u32,
+    pub status: Status,
+}
+
+/// Consecutive spectra of one thread.
+pub(super) struct Chunk {
+    pub fits: Vec<One>,
+    pub fitted: ExactSum,
+    pub background: ExactSum,
+}
+
+impl<'a> Prepared<'a> {
+    pub fn new(engine: &'a Cpu, problem: &'a Problem) -> Self {
+        check(problem);
+        let laid_out = LaidOut::new(problem);
+        // SAFETY: `laid_out.raw` is complete and outlives the call.
+        let memory = unsafe { (engine.kernels.new_shared)(&laid_out.raw) };
+        let shared = Owned { memory, free: engine.kernels.drop_shared };
+        Self { engine, problem, laid_out, shared }
+    }
+
+    pub fn workspace(&self) -> Owned {
+        // SAFETY: `laid_out.raw` is complete and outlives the call.
+        let memory = unsafe { (self.engine.kernels.new_workspace)(&self.laid_out.raw) };
+        Owned { memory, free: self.engine.kernels.drop_workspace }
+    }
+
+    pub fn fit_chunk(
+        &self,
+        workspace: &mut Owned,
+        batch: &Batch,
+        first: usize,
+        end: usize,
+    ) -> Chunk {
+        let precision = self.engine.precision;
+        let window = self.problem.count;
+        let mut chunk = Chunk {
+            fits: Vec::with_capacity(end - first),
+            fitted: ExactSum::zeros(window),
+            background: ExactSum::zeros(window),
+        };
+        let mut fitted = Numbers::zeros(precision, window);
+        let mut background = Numbers::zeros(precision, window);
+        for i in first..end {
+            let row = |v: ArrayView1<f32>| Numbers::of(precision, v.iter().map(|&x| f64::from(x)));
+            let counts = row(batch.counts.row(i));
+            let given = batch.background.map(|b| row(b.row(i)));
+            let start = match batch.starts {
+                Starts::FirstPass => start_of(self.problem),
+                Starts::Each(starts) => starts.row(i).to_vec(),
+            };
+            let one = self.fit_one(
+                workspace,
+                &counts,
+                given.as_ref(),
+                &start,
+                (&mut fitted, &mut background),
+            );
+            if one.status.is_fitted() {
+                fitted.add_to(&mut chunk.fitted);
+                background.add_to(&mut chunk.background);
+            }
+            chunk.fits.push(one);
+        }
+        chunk
+    }
+
+    fn fit_one(
+        &self,
+        workspace: &mut Owned,
+        counts: &Numbers,
+        given: Option<&Numbers>,
+        start: &[f64],
+        (fitted, background): (&mut Numbers, &mut Numbers),
+    ) -> One {
+        let mut variables = vec![f64::NAN; start.len()];
+        let spectrum = RawSpectrum {
+            counts: counts.pointer(),
+            background: given.map_or(std::ptr::null(), Numbers::pointer),
+            start: start.as_ptr(),
+        };
+        let mut out = RawFit {
+            variables: variables.as_mut_ptr(),
+            fitted: fitted.pointer_mut(),
+            background: background.pointer_mut(),
+            objective: f64::NAN,
+            r_squared: f64::NAN,
+            r_squared_log: f64::NAN,
+            counts: 0.0,
+            steps: 0,
+            status: 0,
+        };
+        // SAFETY: all arrays have the lengths that abi.h states: `fit` checked the batch, and the workspace is
+        // this thread's own.
+        unsafe {
+            (self.engine.kernels.fit)(
+                &self.laid_out.raw,
+                self.shared.memory,
+                workspace.memory,
+                &spectrum,
+                &mut out,
+            );
+        }
+        One {
+            variables,
+            objective: out.objective,
+            r_squared: out.r_squared,
+            r_squared_log: out.r_squared_log,
+            steps: out.steps as u32,
+            status: Status::from_code(out.status),
+        }
+    }
+
+    pub fn snip_one(&self, workspace: &mut Owned, counts: ArrayView1<f32>) -> Vec<f64> {
+        let precision = self.engine.precision;
+        let counts = Numbers::of(precision, counts.iter().map(|&y| f64::from(y)));
+        let mut out = Numbers::zeros(precision, self.problem.count);
+        // SAFETY: counts are [channels], out is [count], the workspace is this thread's own.
+        unsafe {
+            (self.engine.kernels.background)(
+                &self.laid_out.raw,
+                self.shared.memory,
+                workspace.memory,
+                counts.pointer(),
+                out.pointer_mut(),
+            );
+        }
+        out.get()
+    }
+}
+
+fn start_of(problem: &Problem) -> Vec<f64> {
+    problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect()
+}
