@@ -192,6 +192,7 @@ template <class T> void background_of(const XrfProblem *q, const void *shared, v
 template <class T> void special(int32_t function, int32_t n, const double *x, T *y) {
     FlushTiny flush;
     if (function == XRF_EXPONENTIAL) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = exponential(T(x[i]));
+    if (function == XRF_GAUSSIAN) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = gaussian(T(x[i]));
     if (function == XRF_LOGARITHM) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = logarithm(T(x[i]));
     if (function == XRF_SCALED_ERFC) XRF_SIMD for (int i = 0; i < n; ++i) y[i] = scaled_erfc(T(x[i]));
 }

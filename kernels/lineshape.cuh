@@ -31,7 +31,7 @@ XRF_FN Shape<T> line_shape(T x, T inv_gamma, T twice_e2, T cut) {
     const T sqrt_half = T(0.70710678118654752440);
     Shape<T> f = {T(0), T(0), T(0), T(0)};
     const T ax = x < T(0) ? -x : x;
-    f.peak = exponential(T(-0.5) * x * x);
+    f.peak = gaussian(x);
     if (STEP) {
         // erfc(x / sqrt 2) = p(x) erfcx(x / sqrt 2) for x >= 0, and 2 - erfc(-x / sqrt 2) below
         const T upper = f.peak * scaled_erfc(ax * sqrt_half);

@@ -49,6 +49,8 @@ pub enum Special {
     Logarithm = 1,
     /// erfcx(x) = exp(x²) erfc(x).
     ScaledErfc = 2,
+    /// exp(-x² / 2).
+    Gaussian = 3,
 }
 
 impl Simd {

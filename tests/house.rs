@@ -26,7 +26,8 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("fit", &["engine", "kernels", "problem"]),
     // where fits of tiles become maps of a scan
     ("assemble", &["engine", "fit", "kernels", "maps", "problem", "scan"]),
-    ("cli", &["config", "engine", "problem"]),
+    // the choices that people type
+    ("cli", &["config", "engine", "maps", "problem"]),
     ("report", &[]),
     ("simulate", &["cli", "config", "engine", "kernels", "problem", "scan"]),
     (

@@ -16,6 +16,7 @@ fn table(function: Special) -> &'static [Row] {
         Special::Exponential => &EXPONENTIALS,
         Special::Logarithm => &LOGARITHMS,
         Special::ScaledErfc => &SCALED_ERFC,
+        Special::Gaussian => unreachable!("it is checked against f64 arithmetic"),
     }
 }
 
@@ -105,6 +106,28 @@ fn single_precision_has_the_stated_errors_in_between() {
                 );
             }
         }
+    }
+}
+
+/// The exponent is rounded before it is raised, so the error grows with it.
+#[test]
+fn gaussian_has_the_stated_errors() {
+    let x: Vec<f64> = (-130_000..=130_000).map(|i| f64::from(i as f32 * 1e-4)).collect();
+    for simd in Simd::available() {
+        let (single, twice) = simd.special(Special::Gaussian, &x);
+        for ((&x, single), twice) in x.iter().zip(single).zip(twice) {
+            let (exact, growth) = ((-0.5 * x * x).exp(), 1.0 + 0.5 * x * x);
+            for (y, allowed) in [(f64::from(single), 2e-7 * growth), (twice, 3e-16 * growth)] {
+                let error = (y / exact - 1.0).abs();
+                assert!(
+                    error <= allowed,
+                    "gaussian({x}) with {}: relative error {error:.2e}, allowed {allowed:.1e}",
+                    simd.level()
+                );
+            }
+        }
+        let (far, _) = simd.special(Special::Gaussian, &[14.0, -40.0, 1e4, 1e19]);
+        assert!(far.iter().all(|y| (0.0..=2e-38).contains(y)), "{far:?}, allowed 2e-38");
     }
 }
 
