@@ -6,10 +6,11 @@
 //! other: N starts are N spectra with the same counts. Knows the problem and the engine; no files and no
 //! ranks.
 
+mod grid;
+
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
 use crate::engine::{Batch, Engine, Fits, Starts};
 use crate::error::{Error, Result};
@@ -24,18 +25,6 @@ pub struct Search {
     /// Seed of the random ones.
     pub seed: u64,
 }
-
-/// Gains of the grid: this part below and above the configured one, in steps of this part of it. At 10 keV a
-/// step is half a peak's width.
-const GAIN_RANGE: f64 = 0.25;
-const GAIN_STEP: f64 = 0.006;
-
-/// Offsets of the grid: this far to both sides of the configured one, in this many steps \[keV\].
-const OFFSET_RANGE: f64 = 0.2;
-const OFFSET_STEPS: i32 = 4;
-
-/// Grid points that Adam starts from.
-const CANDIDATES: usize = 4;
 
 /// Half-ranges of random starts around the best of the grid.
 const RANGES: [(&str, f64); 7] = [
@@ -119,7 +108,7 @@ pub fn calibrate(
     let mut starts = vec![configured.to_vec()];
     let gain_is_free = problem_at(configured)?.parameters[index("ENERGY_SLOPE")].free;
     if search.starts > 1 && gain_is_free {
-        starts.extend(coarse(engine, problem_at, configured, spectrum.view())?);
+        starts.extend(grid::coarse(engine, problem_at, configured, spectrum.view())?);
     }
     starts.truncate(search.starts.max(1));
     // the first of the grid: where the configured gain is far off, so is its window
@@ -146,67 +135,6 @@ pub fn refine(
 ) -> Result<Calibration> {
     let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
     fine(engine, problem_at(from)?, &[from.to_vec()], spectrum.view())
-}
-
-/// Calibrations of the grid, the best of each valley, the best first.
-fn coarse(
-    engine: &dyn Engine,
-    problem_at: &ProblemAt,
-    configured: &[f64],
-    spectrum: ArrayView2<f32>,
-) -> Result<Vec<Vec<f64>>> {
-    let steps = (GAIN_RANGE / GAIN_STEP) as i32;
-    let best_of_gain = |step: i32| {
-        let gain = (1.0 + GAIN_STEP).powi(step);
-        best_offset(engine, problem_at, configured, gain, spectrum)
-    };
-    let gains: Vec<Point> =
-        (-steps..=steps).into_par_iter().map(best_of_gain).collect::<Result<_>>()?;
-    let lowest = |i: usize| {
-        let around = &gains[i.saturating_sub(2)..gains.len().min(i + 3)];
-        around.iter().all(|other| gains[i].unexplained <= other.unexplained)
-    };
-    let mut valleys: Vec<&Point> =
-        (0..gains.len()).filter(|&i| lowest(i)).map(|i| &gains[i]).collect();
-    valleys.sort_by(|a, b| a.unexplained.total_cmp(&b.unexplained));
-    Ok(valleys.into_iter().take(CANDIDATES).map(|point| point.parameters.clone()).collect())
-}
-
-/// A point of the grid.
-struct Point {
-    parameters: Vec<f64>,
-    /// Sum of the squares that a linear fit leaves, over the whole spectrum \[counts²\].
-    unexplained: f64,
-}
-
-/// The best offset at a gain.
-fn best_offset(
-    engine: &dyn Engine,
-    problem_at: &ProblemAt,
-    configured: &[f64],
-    gain: f64,
-    spectrum: ArrayView2<f32>,
-) -> Result<Point> {
-    let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(index);
-    let at = |step: i32| {
-        let mut parameters = configured.to_vec();
-        parameters[slope] *= gain;
-        parameters[offset] += f64::from(step) * OFFSET_RANGE / f64::from(OFFSET_STEPS);
-        parameters
-    };
-    let starts: Vec<Vec<f64>> = (-OFFSET_STEPS..=OFFSET_STEPS).map(at).collect();
-    let problem = Problem { optimizer: Optimizer::Nnls, ..problem_at(&at(0))? };
-    let window = problem.first..problem.first + problem.count;
-    let outside: f64 = (0..problem.channels)
-        .filter(|c| !window.contains(c))
-        .map(|c| f64::from(spectrum[[0, c]]).powi(2))
-        .sum();
-    let fits = fit(engine, &problem, &starts, spectrum)?;
-    let best = lowest(&fits).ok_or_else(|| unfit(&fits))?;
-    Ok(Point {
-        parameters: starts[best].clone(),
-        unexplained: outside + fits.objective[best] * window.len() as f64,
-    })
 }
 
 /// Adam from each start; the best.

@@ -1,13 +1,16 @@
 //! What the user may type; nothing about how it is done.
 
+mod words;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Choices, Compat, Detector, Free};
+pub use self::words::{
+    BackgroundArg, CompatArg, ObjectiveArg, OptimizerArg, PrecisionArg, SpectraArg,
+};
+use crate::config::{Choices, Detector, Free};
 use crate::engine;
-use crate::maps::SpectraPolicy;
-use crate::problem::{Background, Objective, Optimizer, Precision};
 
 /// Fits X-ray fluorescence raster scans, pixel by pixel, into elemental maps.
 ///
@@ -85,75 +88,6 @@ pub struct FitArgs {
     /// Follow the conventions of another program.
     #[arg(long)]
     pub compat: Option<CompatArg>,
-}
-
-macro_rules! value_enum {
-    ($(#[$doc:meta])* $name:ident for $target:ty { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, ValueEnum)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-        impl From<$name> for $target {
-            fn from(typed: $name) -> Self {
-                match typed { $($name::$variant => Self::$variant),+ }
-            }
-        }
-    };
-}
-
-value_enum! {
-    /// `--objective`.
-    ObjectiveArg for Objective {
-        /// Mean squared error.
-        Mse,
-    }
-}
-value_enum! {
-    /// `--optimizer`.
-    OptimizerArg for Optimizer {
-        /// Adam on shapes and log10 amplitudes.
-        Adam,
-        /// Amplitudes alone, non-negative linear least squares.
-        Nnls,
-    }
-}
-value_enum! {
-    /// `--background`.
-    BackgroundArg for Background {
-        /// SNIP of each spectrum, frozen during its fit.
-        Snip,
-        /// None.
-        None,
-    }
-}
-value_enum! {
-    /// `--precision`.
-    PrecisionArg for Precision {
-        /// Single precision.
-        F32,
-        /// Double precision, the reference.
-        F64,
-    }
-}
-value_enum! {
-    /// `--compat`.
-    CompatArg for Compat {
-        /// XRF-Maps (needs --line-library).
-        XrfMaps,
-        /// MapsTorch 0.0.2.
-        Mapstorch,
-    }
-}
-
-value_enum! {
-    /// `--spectra`.
-    SpectraArg for SpectraPolicy {
-        /// A link to the scan's own dataset.
-        Link,
-        /// A copy of the counts.
-        Copy,
-        /// Nothing but the summed spectrum.
-        None,
-    }
 }
 
 impl FitArgs {

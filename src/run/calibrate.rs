@@ -12,7 +12,6 @@ use crate::config::{self, Settings};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::lines::Component;
 use crate::scan::ScanReader;
 
 pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()> {
@@ -92,18 +91,17 @@ fn on_sum(
     let mut wide = settings.of_first_pass().with_bystanders()?;
     let found = calibrate(&*engine, &|p: &[f64]| at(&wide, p), &configured, counts.view(), search)?;
     let asked = settings.components.len();
-    let strong = |(i, (component, &share)): (usize, (&Component, &f64))| {
-        (i < asked || share >= STRONG).then(|| component.clone())
-    };
     let cast = wide.components.iter().zip(&found.shares).enumerate();
-    wide.components = cast.filter_map(strong).collect();
+    let strong = cast.filter(|(i, (_, share))| *i < asked || **share >= STRONG);
+    wide.components = strong.map(|(_, (component, _))| component.clone()).collect();
     let refined = refine(&*engine, &|p: &[f64]| at(&wide, p), &found.parameters, counts.view())?;
     let calibration = Calibration { start: found.start, ..refined };
-    tell(&calibration, &wide.components[asked..], search);
+    let bystanders: Vec<String> = wide.components[asked..].iter().map(|c| c.name()).collect();
+    tell(&calibration, &bystanders, search);
     Ok(calibration)
 }
 
-fn tell(found: &Calibration, bystanders: &[Component], search: Search) {
+fn tell(found: &Calibration, bystanders: &[String], search: Search) {
     let value = |name| found.parameters[kernels::parameter_index(name).expect("it exists")];
     log::info!(
         "first pass: offset {:.4} keV, slope {:.6} keV/channel, R² {:.4}, of log counts {:.4}, from start {} of {}",
@@ -115,11 +113,10 @@ fn tell(found: &Calibration, bystanders: &[Component], search: Search) {
         search.starts.max(1)
     );
     if !bystanders.is_empty() {
-        let names: Vec<String> = bystanders.iter().map(Component::name).collect();
         log::warn!(
             "the summed spectrum has strong peaks where these have lines, and the elements of the fit have none: \
              {} (other peaks will pose as them in the maps); add what is there to the elements",
-            names.join(", ")
+            bystanders.join(", ")
         );
     }
 }

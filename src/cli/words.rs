@@ -1,0 +1,76 @@
+//! Words that an option takes, and what they stand for.
+
+use clap::ValueEnum;
+
+use crate::config::Compat;
+use crate::maps::SpectraPolicy;
+use crate::problem::{Background, Objective, Optimizer, Precision};
+
+macro_rules! value_enum {
+    ($(#[$doc:meta])* $name:ident for $target:ty { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, ValueEnum)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+        impl From<$name> for $target {
+            fn from(typed: $name) -> Self {
+                match typed { $($name::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+
+value_enum! {
+    /// `--objective`.
+    ObjectiveArg for Objective {
+        /// Mean squared error.
+        Mse,
+    }
+}
+value_enum! {
+    /// `--optimizer`.
+    OptimizerArg for Optimizer {
+        /// Adam on shapes and log10 amplitudes.
+        Adam,
+        /// Amplitudes alone, non-negative linear least squares.
+        Nnls,
+    }
+}
+value_enum! {
+    /// `--background`.
+    BackgroundArg for Background {
+        /// SNIP of each spectrum, frozen during its fit.
+        Snip,
+        /// None.
+        None,
+    }
+}
+value_enum! {
+    /// `--precision`.
+    PrecisionArg for Precision {
+        /// Single precision.
+        F32,
+        /// Double precision, the reference.
+        F64,
+    }
+}
+value_enum! {
+    /// `--compat`.
+    CompatArg for Compat {
+        /// XRF-Maps (needs --line-library).
+        XrfMaps,
+        /// MapsTorch 0.0.2.
+        Mapstorch,
+    }
+}
+
+value_enum! {
+    /// `--spectra`.
+    SpectraArg for SpectraPolicy {
+        /// A link to the scan's own dataset.
+        Link,
+        /// A copy of the counts.
+        Copy,
+        /// Nothing but the summed spectrum.
+        None,
+    }
+}
