@@ -26,6 +26,12 @@ pub struct Search {
     pub seed: u64,
 }
 
+impl Default for Search {
+    fn default() -> Self {
+        Self { starts: 5, seed: 0 }
+    }
+}
+
 /// Half-ranges of random starts around the best of the grid.
 const RANGES: [(&str, f64); 7] = [
     ("ENERGY_OFFSET", 0.05),
@@ -106,8 +112,7 @@ pub fn calibrate(
 ) -> Result<Calibration> {
     let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
     let mut starts = vec![configured.to_vec()];
-    let gain_is_free = problem_at(configured)?.parameters[index("ENERGY_SLOPE")].free;
-    if search.starts > 1 && gain_is_free {
+    if search.starts > 1 {
         starts.extend(grid::coarse(engine, problem_at, configured, spectrum.view())?);
     }
     starts.truncate(search.starts.max(1));

@@ -49,10 +49,10 @@ pub enum Command {
 /// What is fitted and how: shared by the commands that fit.
 #[derive(Args, Debug, Clone)]
 pub struct FitArgs {
-    /// Configuration file (TOML).
+    /// Configuration file (TOML); a detector N takes FILEN where that is there.
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
-    /// MAPS override file [default: the one beside the scan, if there is one and no --config or --elements].
+    /// MAPS override file; a detector N takes FILEN where that is there [default: the one beside the scan, if there is one and no --config or --elements].
     #[arg(long = "override", value_name = "FILE")]
     pub override_file: Option<PathBuf>,
     /// Line data: a MAPS xrf_library.csv, with henke.xdr beside it [default: built in].

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::engine::{Batch, Engine, ExactSum};
 use crate::error::Result;
@@ -26,8 +26,17 @@ pub struct TileFits {
     pub fitted: ExactSum,
     /// Sum of the backgrounds, over the window.
     pub background: ExactSum,
-    /// Sum of the counts, over all channels.
+    /// Sum of the counts of sound spectra, over all channels.
     pub counts: ExactSum,
+}
+
+/// More counts than any channel of any detector has.
+const MOST_COUNTS: f32 = 1e9;
+
+/// Can this spectrum be part of a sum? One wild channel would drown all others.
+pub fn is_sound(counts: ArrayView1<f32>, saturation: Option<f32>) -> bool {
+    let most = saturation.unwrap_or(MOST_COUNTS).min(MOST_COUNTS);
+    counts.iter().all(|y| (0.0..most).contains(y))
 }
 
 /// Values that a pixel has beside the free parameters and the amplitudes.
@@ -79,7 +88,9 @@ pub fn tile(
         row[last + 2] = fits.r_squared_log[i] as f32;
         let spectrum = counts.row(i);
         row[last + 3] = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>() as f32;
-        sum.add(spectrum.iter().map(|&y| if y.is_finite() { f64::from(y) } else { 0.0 }));
+        if is_sound(spectrum, problem.saturation) {
+            sum.add(spectrum.iter().map(|&y| f64::from(y)));
+        }
     }
     Ok(TileFits {
         pixels,

@@ -50,11 +50,48 @@ fn on_rank_0(cluster: &mut dyn Cluster, work: impl FnOnce() -> Result<()>) -> Re
     cluster.agree(done)
 }
 
-/// A detector of a run: which spectra, and its number where it is one of several.
+/// A detector of a run: which spectra, and its number in names of files where several are written.
 #[derive(Clone, Copy)]
 struct Chosen {
     detector: scan::Detector,
     index: Option<usize>,
+}
+
+impl Chosen {
+    /// Its number, where it is a single one.
+    fn number(self) -> Option<usize> {
+        match self.detector {
+            scan::Detector::One(number) => Some(number),
+            scan::Detector::Sum => None,
+        }
+    }
+
+    /// How messages begin where there are several.
+    fn prefix(self) -> String {
+        self.index.map_or_else(String::new, |i| format!("detector {i}: "))
+    }
+
+    /// A channel at this count is saturated.
+    fn saturation(self, scan: &ScanInfo) -> Option<f32> {
+        self.number().and(scan.saturation)
+    }
+}
+
+/// A file of settings as one detector has it: `FILE2` where that is there, else `FILE`.
+fn of_detector(file: &Path, detector: Option<usize>) -> PathBuf {
+    Some(numbered(file, detector)).filter(|own| own.exists()).unwrap_or_else(|| file.to_path_buf())
+}
+
+/// What all detectors of a scan have in common. Where `FILE` stands for `FILE0`, `FILE1`, ... (as `calibrate`
+/// writes them), all of them are meant.
+fn resolve_common(fit: &FitArgs, scan: &ScanInfo) -> Result<Settings> {
+    let files = fit.config.iter().chain(&fit.override_file);
+    let family = files.filter(|file| !file.exists()).count() > 0;
+    let mut settings = resolve(fit, Some(scan), family.then_some(0))?;
+    if family && fit.detector.is_none() {
+        settings.detector = Detector::Each;
+    }
+    Ok(settings)
 }
 
 /// Settings of one detector; every note is logged once, by rank 0.
@@ -65,9 +102,11 @@ fn resolve(fit: &FitArgs, scan: Option<&ScanInfo>, detector: Option<usize>) -> R
         .filter(|_| said_nothing)
         .and_then(|scan| config::override_file::find(&scan.path, detector));
     let choices = fit.choices();
+    let own = |file: &Option<PathBuf>| file.as_deref().map(|file| of_detector(file, detector));
+    let (config, override_file) = (own(&fit.config), own(&fit.override_file).or(found));
     let resolved = Settings::resolve(&Sources {
-        config: fit.config.as_deref(),
-        override_file: fit.override_file.as_deref().or(found.as_deref()),
+        config: config.as_deref(),
+        override_file: override_file.as_deref(),
         choices: &choices,
         scan_incident_kev: scan.and_then(|s| s.incident_kev),
     })?;
@@ -97,22 +136,23 @@ fn detectors(which: Detector, scan: &ScanInfo) -> Result<Vec<Chosen>> {
 /// The problem of one detector of a scan.
 fn problem(settings: &Settings, scan: &ScanInfo, chosen: Chosen) -> Result<Problem> {
     let mut problem = settings.problem(scan.channels)?;
-    problem.saturation = match chosen.detector {
-        scan::Detector::One(_) => scan.saturation,
-        scan::Detector::Sum => None,
-    };
+    problem.saturation = chosen.saturation(scan);
     Ok(problem)
 }
 
 /// Pixels of a tile when nobody says: enough tiles to share evenly, none too large for memory.
 const MOST_TILE_PIXELS: usize = 4096;
 const TILES_PER_RANK: usize = 16;
+/// Bytes of its spectra in single precision.
+const MOST_TILE_BYTES: usize = 64 << 20;
 /// Pixels that keep a thread busy between two tiles.
 const PIXELS_PER_THREAD: usize = 32;
 
 fn tiles(work: &WorkArgs, scan: &ScanInfo, ranks: usize) -> Result<Tiles> {
-    let least = (PIXELS_PER_THREAD * rayon::current_num_threads()).min(MOST_TILE_PIXELS);
-    let even = scan.pixels().div_ceil(ranks * TILES_PER_RANK).clamp(least, MOST_TILE_PIXELS);
+    let fitting = MOST_TILE_BYTES / (scan.channels * size_of::<f32>()).max(1);
+    let most = fitting.clamp(1, MOST_TILE_PIXELS);
+    let least = (PIXELS_PER_THREAD * rayon::current_num_threads()).min(most);
+    let even = scan.pixels().div_ceil(ranks * TILES_PER_RANK).clamp(least, most);
     match work.tile_pixels {
         Some(0) => Err(Error::configuration("--tile-pixels is 0; a tile holds at least one pixel")),
         given => Ok(Tiles::new(scan.pixels(), given.unwrap_or(even))),

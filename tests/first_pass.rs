@@ -27,8 +27,24 @@ fn calibrated(
     slope: f64,
     detector: &str,
 ) -> (Vec<f64>, String) {
-    std::fs::write(folder.join("start.toml"), format!("parameters.ENERGY_SLOPE = {slope}\n"))
-        .unwrap();
+    calibrated_from(
+        folder,
+        scan,
+        elements,
+        &format!("parameters.ENERGY_SLOPE = {slope}\n"),
+        detector,
+    )
+}
+
+/// The same from a configuration.
+fn calibrated_from(
+    folder: &Path,
+    scan: &str,
+    elements: &str,
+    start: &str,
+    detector: &str,
+) -> (Vec<f64>, String) {
+    std::fs::write(folder.join("start.toml"), start).unwrap();
     let output = xrfit(
         folder,
         &[
@@ -87,6 +103,27 @@ fn a_gain_twenty_per_cent_off_is_found() {
         let (values, _) = calibrated(folder.path(), "scan.h5", ALL, slope, "0");
         assert_calibrated(&values, &format!("from {slope} keV/channel"));
     }
+}
+
+#[test]
+fn an_offset_far_off_is_found() {
+    let folder = simulated();
+    for offset in [-0.15, 0.15] {
+        let start =
+            format!("parameters.ENERGY_SLOPE = 0.0098\nparameters.ENERGY_OFFSET = {offset}\n");
+        let (values, _) = calibrated_from(folder.path(), "scan.h5", ALL, &start, "0");
+        assert_calibrated(&values, &format!("from an offset of {offset} keV"));
+    }
+}
+
+#[test]
+fn what_is_fixed_or_bounded_stays_so() {
+    let folder = simulated();
+    let start = "[fit]\nfirst_pass_free = [\"ENERGY_SLOPE\"]\n[parameters]\nENERGY_OFFSET = 0.02\n\
+                 ENERGY_SLOPE = { value = 0.0102, min = 0.0101 }\n";
+    let (values, _) = calibrated_from(folder.path(), "scan.h5", ALL, start, "0");
+    assert_eq!(values[0], 0.02, "the offset is fixed");
+    assert!(values[1] >= 0.0101, "slope {}, bounded by 0.0101", values[1]);
 }
 
 #[test]

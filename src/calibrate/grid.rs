@@ -3,8 +3,8 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::{ProblemAt, fit, index, lowest, unfit};
-use crate::engine::Engine;
+use super::{ProblemAt, index, lowest};
+use crate::engine::{Batch, Engine};
 use crate::error::Result;
 use crate::problem::{Optimizer, Problem};
 
@@ -15,25 +15,45 @@ const GAIN_STEP: f64 = 0.006;
 
 /// Offsets of the grid: this far to both sides of the configured one, in this many steps \[keV\].
 const OFFSET_RANGE: f64 = 0.2;
-const OFFSET_STEPS: i32 = 4;
+const OFFSET_STEPS: i32 = 3;
 
 /// Grid points that Adam starts from.
 const CANDIDATES: usize = 4;
 
-/// Calibrations of the grid, the best of each valley, the best first.
+/// Calibrations of the grid, the best of each valley, the best first. What is fixed stays as configured, and
+/// nothing leaves its bounds.
 pub(super) fn coarse(
     engine: &dyn Engine,
     problem_at: &ProblemAt,
     configured: &[f64],
     spectrum: ArrayView2<f32>,
 ) -> Result<Vec<Vec<f64>>> {
-    let steps = (GAIN_RANGE / GAIN_STEP) as i32;
-    let best_of_gain = |step: i32| {
-        let gain = (1.0 + GAIN_STEP).powi(step);
-        best_offset(engine, problem_at, configured, gain, spectrum)
+    let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(index);
+    let variables = problem_at(configured)?.parameters;
+    let within = |i: usize, value: f64| {
+        let v = variables[i];
+        (v.free || value == configured[i]) && (v.lower..=v.upper).contains(&value)
     };
-    let gains: Vec<Point> =
-        (-steps..=steps).into_par_iter().map(best_of_gain).collect::<Result<_>>()?;
+    let steps = (GAIN_RANGE / GAIN_STEP) as i32;
+    let gains = (-steps..=steps).map(|step| configured[slope] * (1.0 + GAIN_STEP).powi(step));
+    let gains: Vec<f64> = gains.filter(|&gain| within(slope, gain)).collect();
+    let offsets = (-OFFSET_STEPS..=OFFSET_STEPS)
+        .map(|step| configured[offset] + f64::from(step) * OFFSET_RANGE / f64::from(OFFSET_STEPS));
+    let offsets: Vec<f64> = offsets.filter(|&kev| within(offset, kev)).collect();
+    let best_of_gain = |&gain: &f64| {
+        let mut best: Option<Point> = None;
+        for &kev in &offsets {
+            let mut parameters = configured.to_vec();
+            (parameters[slope], parameters[offset]) = (gain, kev);
+            let point = point(engine, problem_at, parameters, spectrum)?;
+            if best.as_ref().is_none_or(|b| point.unexplained < b.unexplained) {
+                best = Some(point);
+            }
+        }
+        Ok(best)
+    };
+    let gains: Vec<Option<Point>> = gains.par_iter().map(best_of_gain).collect::<Result<_>>()?;
+    let gains: Vec<Point> = gains.into_iter().flatten().collect();
     let lowest = |i: usize| {
         let around = &gains[i.saturating_sub(2)..gains.len().min(i + 3)];
         around.iter().all(|other| gains[i].unexplained <= other.unexplained)
@@ -51,32 +71,22 @@ struct Point {
     unexplained: f64,
 }
 
-/// The best offset at a gain.
-fn best_offset(
+/// A linear fit at one gain and offset, over the window that belongs to them.
+fn point(
     engine: &dyn Engine,
     problem_at: &ProblemAt,
-    configured: &[f64],
-    gain: f64,
+    parameters: Vec<f64>,
     spectrum: ArrayView2<f32>,
 ) -> Result<Point> {
-    let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(index);
-    let at = |step: i32| {
-        let mut parameters = configured.to_vec();
-        parameters[slope] *= gain;
-        parameters[offset] += f64::from(step) * OFFSET_RANGE / f64::from(OFFSET_STEPS);
-        parameters
-    };
-    let starts: Vec<Vec<f64>> = (-OFFSET_STEPS..=OFFSET_STEPS).map(at).collect();
-    let problem = Problem { optimizer: Optimizer::Nnls, ..problem_at(&at(0))? };
+    let problem =
+        Problem { optimizer: Optimizer::Nnls, saturation: None, ..problem_at(&parameters)? };
     let window = problem.first..problem.first + problem.count;
     let outside: f64 = (0..problem.channels)
         .filter(|c| !window.contains(c))
         .map(|c| f64::from(spectrum[[0, c]]).powi(2))
         .sum();
-    let fits = fit(engine, &problem, &starts, spectrum)?;
-    let best = lowest(&fits).ok_or_else(|| unfit(&fits))?;
-    Ok(Point {
-        parameters: starts[best].clone(),
-        unexplained: outside + fits.objective[best] * window.len() as f64,
-    })
+    let fits = engine.fit(&problem, Batch::of(spectrum))?;
+    // a window without counts explains nothing
+    let inside = lowest(&fits).map_or(0.0, |i| fits.objective[i] * window.len() as f64);
+    Ok(Point { parameters, unexplained: outside + inside })
 }

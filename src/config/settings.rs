@@ -8,7 +8,8 @@ use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Component, Conditions, LibraryFiles, LineLibrary, Switches};
 use crate::problem::{
-    Background, EscapeShift, Objective, Optimizer, Precision, Problem, SnipOrder, Tail, Variable,
+    Background, EscapeShift, Line, Objective, Optimizer, Precision, Problem, SnipOrder, Tail,
+    Variable,
 };
 
 use super::choices::{Compat, Detector, Free, ParameterName, Start};
@@ -21,6 +22,9 @@ const AMPLITUDE: Variable =
 
 /// Rest energy of the electron \[keV\], as the Compton peak of the model has it.
 const ELECTRON_KEV: f64 = 511.0;
+
+/// Edge of a line that exists whatever the elastic peak's energy \[keV\].
+const ALWAYS: f64 = -1.0;
 
 /// How far outside the window a scatter peak still reaches into it \[keV\].
 const SCATTER_REACH_KEV: f64 = 0.5;
@@ -170,6 +174,9 @@ impl Settings {
             .iter()
             .enumerate()
             .flat_map(|(index, component)| library.lines(component, &conditions, index))
+            // the beam decides which lines exist, not where a fit moves the elastic peak
+            .filter(|line| line.edge < self.incident_kev)
+            .map(|line| Line { edge: ALWAYS, ..line })
             .collect();
         let mut components: Vec<String> = self.components.iter().map(Component::name).collect();
         let mut add = |name: &str, present: bool| {
@@ -211,6 +218,22 @@ impl Settings {
         })
     }
 
+    /// The problem of these settings at other values of the shape parameters (in the kernels' order): the fit
+    /// window follows the energy axis, and the lines stay.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error when the fit window holds no channel.
+    pub fn moved(&self, problem: &Problem, values: &[f64]) -> Result<Problem> {
+        let settings = self.with_calibrated(values);
+        let (first, count) = settings.window(problem.channels)?;
+        let mut parameters = problem.parameters.clone();
+        for (parameter, moved) in parameters.iter_mut().zip(&settings.parameters) {
+            parameter.start = moved.start;
+        }
+        Ok(Problem { first, count, parameters, ..problem.clone() })
+    }
+
     /// What lines depend on.
     pub(super) fn conditions(&self) -> Conditions<'_> {
         Conditions {
@@ -223,15 +246,17 @@ impl Settings {
 
     /// First channel and number of channels of the fit window, as XRF-Maps finds them: the curvature
     /// of the energy axis is left out, halves are rounded away from zero, and an end outside the
-    /// spectrum moves to its end.
+    /// spectrum moves to its end. Where no channel is left XRF-Maps takes the whole spectrum, under its
+    /// conventions alone.
     fn window(&self, channels: usize) -> Result<(usize, usize)> {
         let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(|name| self.value(name));
         let last = channels as f64 - 1.0;
         let [low, mut high] = self.fit.window_kev.map(|kev| ((kev - offset) / slope).round());
-        if high > last || high <= low {
+        let xrf_maps = self.compat == Some(Compat::XrfMaps);
+        if high > last || (xrf_maps && high <= low) {
             high = last;
         }
-        let low = if low > high { 0.0 } else { low.max(0.0) };
+        let low = if xrf_maps && low > high { 0.0 } else { low.max(0.0) };
         if low.is_nan() || high.is_nan() || low > high {
             return Err(Error::configuration(format!(
                 "the fit window holds no channel of a spectrum of {channels} (ENERGY_OFFSET {offset} \

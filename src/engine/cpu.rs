@@ -14,7 +14,7 @@ use crate::engine::laid_out::LaidOut;
 use crate::error::Result;
 use crate::kernels::Simd;
 use crate::kernels::abi::{RawEngine, RawEvaluation, RawSpectrum};
-use crate::problem::Problem;
+use crate::problem::{Optimizer, Problem};
 
 /// Spectra that one thread takes at a time: enough to make a hand-over cheap, few enough to share evenly.
 const CHUNK: usize = 8;
@@ -89,6 +89,11 @@ impl Engine for Cpu {
             assert_eq!(b.dim(), (n, problem.count), "one background per spectrum, over the window");
         }
         if let Starts::Each(s) = batch.starts {
+            assert_ne!(
+                problem.optimizer,
+                Optimizer::Nnls,
+                "linear fits start at the problem's shapes"
+            );
             let variables = problem.parameters.len() + problem.components.len();
             assert_eq!(s.dim(), (n, variables), "one start per spectrum");
         }

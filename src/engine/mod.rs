@@ -15,7 +15,8 @@ use crate::problem::Problem;
 pub enum Starts<'a> {
     /// All at the problem's first-pass values.
     FirstPass,
-    /// Each at its own, `[n, parameters + components]`: shape parameters, then log10 amplitudes.
+    /// Each at its own, `[n, parameters + components]`: shape parameters, then log10 amplitudes. Not with
+    /// [`Optimizer::Nnls`](crate::problem::Optimizer::Nnls), whose components are made once, at the problem's own shapes.
     Each(ArrayView2<'a, f64>),
 }
 
@@ -52,14 +53,14 @@ impl ExactSum {
     /// Adds counts, channel by channel.
     pub fn add(&mut self, counts: impl IntoIterator<Item = f64>) {
         for (sum, y) in self.0.iter_mut().zip(counts) {
-            *sum += (y * Self::SCALE).round() as i64;
+            *sum = sum.saturating_add((y * Self::SCALE).round() as i64);
         }
     }
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         for (sum, y) in self.0.iter_mut().zip(&other.0) {
-            *sum += y;
+            *sum = sum.saturating_add(*y);
         }
     }
 

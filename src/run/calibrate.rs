@@ -4,20 +4,22 @@ use std::path::Path;
 
 use ndarray::Array1;
 
-use super::{Chosen, begin, detectors, numbered, on_rank_0, problem, resolve, sum, tiles};
+use super::{
+    Chosen, begin, detectors, numbered, on_rank_0, problem, resolve, resolve_common, sum, tiles,
+};
 use crate::calibrate::{Calibration, Search, calibrate, refine};
-use crate::cli::{CalibrateArgs, WorkArgs};
+use crate::cli::{CalibrateArgs, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
-use crate::config::{self, Settings};
+use crate::config::{self, Detector, Settings};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::scan::ScanReader;
+use crate::scan::{self, ScanReader};
 
 pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()> {
     let mut scan = begin(&args.scan, &args.work, cluster)?;
     let info = scan.info().clone();
-    let common = cluster.agree(resolve(&args.fit, Some(&info), None))?;
+    let common = cluster.agree(resolve_common(&args.fit, &info))?;
     let chosen = cluster.agree(detectors(common.detector, &info))?;
     for which in chosen {
         let outputs = [&args.output, &args.override_out]
@@ -25,12 +27,14 @@ pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()>
         on_rank_0(cluster, || {
             outputs.iter().flatten().try_for_each(|o| vacant(o, args.overwrite))
         })?;
-        let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
+        let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
         if let Some(free) = &args.fit.free {
             settings = settings.with_first_pass_free(free);
         }
         let search = Search { starts: args.starts, seed: args.seed };
-        let settings = first_pass(&mut *scan, &settings, which, search, &args.work, cluster)?;
+        let mut settings = first_pass(&mut *scan, &settings, which, search, &args.work, cluster)?;
+        // the calibration is this detector's alone
+        settings.detector = which.number().map_or(Detector::Sum, Detector::Index);
         on_rank_0(cluster, || {
             let [toml, override_out] = &outputs;
             if let Some(path) = toml {
@@ -61,13 +65,48 @@ pub(super) fn first_pass(
     let tiles = cluster.agree(tiles(work, &info, cluster.size()))?;
     let spectrum = sum::spectrum(scan, chosen, tiles, cluster)?;
     let mut found = Ok(Vec::new());
-    if cluster.rank() == 0 {
+    if cluster.rank() == 0 && spectrum.sum() > 0.0 {
         found = on_sum(settings, &info, chosen, search, work, &spectrum).map(|c| c.parameters);
+    } else if cluster.rank() == 0 {
+        log::warn!("{}there are no counts, so there is no first pass", chosen.prefix());
+        found = Ok(settings.parameters.iter().map(|v| v.start).collect());
     }
     let parameters = cluster.agree(found)?;
     let bytes = cluster.broadcast(parameters.iter().flat_map(|v| v.to_le_bytes()).collect());
     let parameters: Vec<f64> = bytes.as_chunks().0.iter().map(|v| f64::from_le_bytes(*v)).collect();
     Ok(settings.with_calibrated(&parameters))
+}
+
+/// Detectors whose gains differ by more than this part of them are better fitted each on its own.
+const SAME_GAIN: f64 = 0.005;
+
+/// Warns where detectors whose raw channels are to be added have different gains.
+pub(super) fn compare_gains(
+    scan: &mut dyn ScanReader,
+    fit: &FitArgs,
+    work: &WorkArgs,
+    cluster: &mut dyn Cluster,
+) -> Result<()> {
+    let info = scan.info().clone();
+    let mut gains = Vec::new();
+    for number in 0..info.detectors {
+        let one = Chosen { detector: scan::Detector::One(number), index: Some(number) };
+        let mut settings = cluster.agree(resolve(fit, Some(&info), Some(number)))?;
+        if !settings.calibration_given {
+            settings = first_pass(scan, &settings, one, Search::default(), work, cluster)?;
+        }
+        gains.push(settings.value("ENERGY_SLOPE"));
+    }
+    let least = gains.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = gains.iter().copied().fold(0.0, f64::max);
+    if cluster.rank() == 0 && most > least * (1.0 + SAME_GAIN) {
+        log::warn!(
+            "the gains of the detectors differ by {:.1} % ({least:.6} to {most:.6} keV/channel), so peaks of their \
+             sum are smeared; --detector each fits each on its own and adds the maps",
+            100.0 * (most / least - 1.0)
+        );
+    }
+    Ok(())
 }
 
 /// A bystander with at least this part of the net counts stays in the first pass, and the user hears of it.
@@ -83,28 +122,30 @@ fn on_sum(
 ) -> Result<Calibration> {
     let engine = engine::open(work.engine, engine::Precision::F64)?;
     let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
-    let mut counts = Array1::zeros(problem(settings, info, chosen)?.channels);
-    counts.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
-    let at = |settings: &Settings, parameters: &[f64]| {
-        problem(&settings.with_calibrated(parameters), info, chosen)
-    };
     let mut wide = settings.of_first_pass().with_bystanders()?;
-    let found = calibrate(&*engine, &|p: &[f64]| at(&wide, p), &configured, counts.view(), search)?;
+    let widest = problem(&wide, info, chosen)?;
+    let mut counts = Array1::zeros(widest.channels);
+    counts.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
+    let at = |p: &[f64]| wide.moved(&widest, p);
+    let found = calibrate(&*engine, &at, &configured, counts.view(), search)?;
     let asked = settings.components.len();
     let cast = wide.components.iter().zip(&found.shares).enumerate();
     let strong = cast.filter(|(i, (_, share))| *i < asked || **share >= STRONG);
     wide.components = strong.map(|(_, (component, _))| component.clone()).collect();
-    let refined = refine(&*engine, &|p: &[f64]| at(&wide, p), &found.parameters, counts.view())?;
+    let strong = problem(&wide, info, chosen)?;
+    let at = |p: &[f64]| wide.moved(&strong, p);
+    let refined = refine(&*engine, &at, &found.parameters, counts.view())?;
     let calibration = Calibration { start: found.start, ..refined };
     let bystanders: Vec<String> = wide.components[asked..].iter().map(|c| c.name()).collect();
-    tell(&calibration, &bystanders, search);
+    tell(&calibration, chosen, &bystanders, search);
     Ok(calibration)
 }
 
-fn tell(found: &Calibration, bystanders: &[String], search: Search) {
+fn tell(found: &Calibration, chosen: Chosen, bystanders: &[String], search: Search) {
     let value = |name| found.parameters[kernels::parameter_index(name).expect("it exists")];
     log::info!(
-        "first pass: offset {:.4} keV, slope {:.6} keV/channel, R² {:.4}, of log counts {:.4}, from start {} of {}",
+        "{}first pass: offset {:.4} keV, slope {:.6} keV/channel, R² {:.4}, of log counts {:.4}, from start {} of {}",
+        chosen.prefix(),
         value("ENERGY_OFFSET"),
         value("ENERGY_SLOPE"),
         found.r_squared,
@@ -114,8 +155,9 @@ fn tell(found: &Calibration, bystanders: &[String], search: Search) {
     );
     if !bystanders.is_empty() {
         log::warn!(
-            "the summed spectrum has strong peaks where these have lines, and the elements of the fit have none: \
-             {} (other peaks will pose as them in the maps); add what is there to the elements",
+            "{}the summed spectrum has strong peaks where these have lines, and the elements of the fit have none: \
+             {} (these peaks will pose as other elements in the maps); add what is there to the elements",
+            chosen.prefix(),
             bystanders.join(", ")
         );
     }

@@ -7,9 +7,9 @@ use std::time::{Instant, SystemTime};
 use ndarray::{Array1, s};
 use sha2::{Digest, Sha256};
 
-use super::calibrate::first_pass;
+use super::calibrate::{compare_gains, first_pass};
 use super::output::Output;
-use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, tiles};
+use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, resolve_common, tiles};
 use crate::assemble::Assembly;
 use crate::calibrate::{Search, fit_sum};
 use crate::cli::MapArgs;
@@ -27,7 +27,7 @@ use crate::scan::{ScanReader, spectra_of, times_of};
 pub(super) fn run(args: &MapArgs, cluster: &mut dyn Cluster) -> Result<()> {
     let mut scan = begin(&args.scan, &args.work, cluster)?;
     let info = scan.info().clone();
-    let common = cluster.agree(resolve(&args.fit, Some(&info), None))?;
+    let common = cluster.agree(resolve_common(&args.fit, &info))?;
     let chosen = cluster.agree(detectors(common.detector, &info))?;
     // what cannot be written is found before the first fit
     let mut outputs = None;
@@ -43,7 +43,7 @@ pub(super) fn run(args: &MapArgs, cluster: &mut dyn Cluster) -> Result<()> {
         on_rank_0(cluster, || {
             let (Some((each, _)), Some((file, began))) = (&outputs, file) else { unreachable!() };
             each[i].write(&file, &mut *scan)?;
-            summary(&file.maps, began);
+            summary(&file.maps, which, began);
             files.push(file);
             Ok(())
         })?;
@@ -73,10 +73,12 @@ fn one(
 ) -> Result<Option<(MapFile, Instant)>> {
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
-    let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.index))?;
+    if which.number().is_none() {
+        compare_gains(scan, &args.fit, &args.work, cluster)?;
+    }
+    let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
     if !settings.calibration_given {
-        let search = Search { starts: 5, seed: 0 };
-        settings = first_pass(scan, &settings, which, search, &args.work, cluster)?;
+        settings = first_pass(scan, &settings, which, Search::default(), &args.work, cluster)?;
     }
     let problem = cluster.agree(problem(&settings, &info, which))?;
     let engine = cluster.agree(engine::open(args.work.engine, settings.fit.precision))?;
@@ -210,19 +212,23 @@ fn checksum(path: &Path) -> Result<String> {
 }
 
 /// The closing lines: pixels, failures by status, R² quartiles, speed.
-fn summary(maps: &Maps, began: Instant) {
-    let n = maps.status.len();
-    log::info!("{} pixels in {}", report::count(n), report::duration(began.elapsed()));
+fn summary(maps: &Maps, which: Chosen, began: Instant) {
+    let (n, prefix) = (maps.status.len(), which.prefix());
+    log::info!("{prefix}{} pixels in {}", report::count(n), report::duration(began.elapsed()));
     for status in Status::ALL.into_iter().filter(|s| !s.is_fitted()) {
         let failed = maps.status.iter().filter(|&&code| code == status as u8).count();
         if failed > 0 {
-            log::warn!("{} pixels without a fit: {}", report::count(failed), status.meaning());
+            log::warn!(
+                "{prefix}{} pixels without a fit: {}",
+                report::count(failed),
+                status.meaning()
+            );
         }
     }
     let mut r: Vec<f32> = maps.r_squared.iter().copied().filter(|r| r.is_finite()).collect();
     r.sort_by(f32::total_cmp);
     if let [_, .., _] = r[..] {
         let quartile = |q: usize| r[(r.len() - 1) * q / 4];
-        log::info!("R² quartiles {:.4} {:.4} {:.4}", quartile(1), quartile(2), quartile(3));
+        log::info!("{prefix}R² quartiles {:.4} {:.4} {:.4}", quartile(1), quartile(2), quartile(3));
     }
 }
