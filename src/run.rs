@@ -64,6 +64,9 @@ fn resolve(fit: &FitArgs, scan: Option<&ScanInfo>, detector: Option<usize>) -> R
     let found = scan
         .filter(|_| said_nothing)
         .and_then(|scan| config::override_file::find(&scan.path, detector));
+    if let Some(found) = &found {
+        report::note(&format!("override file of the scan: {}", found.display()));
+    }
     let choices = fit.choices();
     let resolved = Settings::resolve(&Sources {
         config: fit.config.as_deref(),

@@ -211,8 +211,7 @@ fn checksum(path: &Path) -> Result<String> {
 
 /// The closing lines: pixels, failures by status, R² quartiles, speed.
 fn summary(maps: &Maps, began: Instant) {
-    let n = maps.status.len();
-    log::info!("{} pixels in {}", report::count(n), report::duration(began.elapsed()));
+    log::info!("{} in all, from the scan to the map file", report::duration(began.elapsed()));
     for status in Status::ALL.into_iter().filter(|s| !s.is_fitted()) {
         let failed = maps.status.iter().filter(|&&code| code == status as u8).count();
         if failed > 0 {
