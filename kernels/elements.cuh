@@ -3,12 +3,13 @@
 //   s^2(E) = (FWHM_OFFSET / 2.3548)^2 + eps E FWHM_FANOPRIME
 //   f_step = |mu (F_STEP_OFFSET + F_STEP_LINEAR E)|
 //   f_tail = |F_TAIL_OFFSET + F_TAIL_LINEAR mu|           K-alpha and L lines; K-beta: KB_F_TAIL_*
-//   N      = 1 + f_tail + f_step                          M lines: 1, and no tail
+//   N      = 1 + f_tail + f_step                          M lines: 1, with a step and no tail
 //   B      = A ratio / N                                  A = 10^amplitude, counts in the first line
 //   m(c)   = B (P + f_step S + f_tail T)                  lineshape.cuh
 //   G      = |GAMMA_OFFSET + GAMMA_LINEAR E| width
 //
-// As MAPS and XRF-Maps (Gaussian_Model). 2.3548 is MAPS' rounding of 2 sqrt(2 ln 2).
+// As MAPS and XRF-Maps (Gaussian_Model). 2.3548 is MAPS' rounding of 2 sqrt(2 ln 2). eps is the number of eV and
+// E is in keV, so FWHM_FANOPRIME is a thousandth of the Fano factor.
 #pragma once
 #include "workspace.cuh"
 

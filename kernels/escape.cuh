@@ -2,7 +2,10 @@
 //
 //   M'(c) = M(c) + f_Si M(c + n_Si) + f_Ge M(c + n_Ge)
 //
-// n = escape energy over the channel spacing, rounded; channels above the fit window add nothing.
+// n = escape energy over the channel spacing, rounded; channels above the fit window add nothing. The spacing:
+//   local  slope + 2 quadratic c                  at channel c
+//   first  slope + quadratic (2 first + 1)        between the first two channels of the window, as XRF-Maps
+//   mean   slope + quadratic (first + last)       over the window, as MapsTorch
 // Adjoint, given w'(c) = dL/dM'(c):
 //   w(c) = w'(c) + f w'(c - n),     dL/df = sum over c of w'(c) M(c + n)
 // n moves in whole channels, so the calibration has no derivative through it.

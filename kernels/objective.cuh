@@ -1,6 +1,6 @@
 // What is minimised, and how good a fit is called.
 //
-//   mse   L = 1/n sum over the window of (M + b - y)^2,   dL/dM = 2 (M + b - y) / n
+//   mse   L = 1/n sum over the window of (M + b - y)^2,   dL/dM = 2 (M + b - y) / n,   M with escape
 #pragma once
 #include "team.cuh"
 #include "special.cuh"

@@ -8,7 +8,7 @@
 //   background = exp(exp(b) - 1) - 1
 //
 // MAPS takes the energy calibration where the detector's noise and Fano terms belong; SNIP_WIDTH is
-// tuned to that. Distances are cut to whole channels and stop at the fit window, so the background
+// tuned to that. c - w and c + w are cut to whole channels and stop at the fit window, so the background
 // of the window needs no channel outside it but for the boxcar.
 //
 // Order: MapsTorch updates all channels at once, XRF-Maps ascending and in place, which lies lower.

@@ -101,8 +101,8 @@ XRF_FN double logarithm(double x) {
     return n * 0.6931471803691238 + (n * 1.9082149292705877e-10 + (2.0 * s + s * u * p));
 }
 
-// erfcx(z) = exp(z^2) erfc(z) for z >= 0 (Cody 1969): a polynomial in t = (z - K) / (z + K), which
-// maps [0, inf) to [-1, 1), over 1 + 2 z. Chebyshev fits to 7e-8 and 6e-18.
+// erfcx(z) = exp(z^2) erfc(z) for z >= 0 (Shepherd & Laframboise, Math. Comp. 36 (1981) 249): a polynomial in
+// t = (z - K) / (z + K), which maps [0, inf) to [-1, 1), over 1 + 2 z. Chebyshev fits to 7e-8 and 6e-18.
 XRF_FN float scaled_erfc(float z) {
     const float c[] = {
         1.253008058f, -0.1356202139f, -0.04756225171f, 0.1296271749f, -0.1192745186f,

@@ -7,7 +7,7 @@
 template <class T> struct Workspace {
     Peaks<T> peaks;
     KeptShapes<T> kept;
-    T *counts, *background, *net, *model, *total, *weight, *scratch;  // [padded count + blocks]
+    T *counts, *background, *net, *model, *total, *weight, *scratch;  // [padded count + 2 BLOCK]
     T *step_height;      // [blocks + 1] steps that end at each block
     double *step_weight; // [blocks + 1] sum of the weights below each block
 

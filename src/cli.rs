@@ -29,6 +29,9 @@ pub enum Command {
     /// Fits every pixel of a scan and writes elemental maps.
     Map(MapArgs),
     /// Finds calibration and peak shapes from the summed spectrum of a scan.
+    ///
+    /// Adam fits the sum in f64. --optimizer, --iterations and --precision are for the pixels: they go into the
+    /// configuration that is written. Without --output and --override-out it is printed.
     Calibrate(CalibrateArgs),
     /// Evaluates the forward model: energy axis, each component, sum, objective, gradient.
     ///
@@ -38,7 +41,7 @@ pub enum Command {
     /// `line_table = "FILE.npz"` (in place of the built-in lines), and from the configuration `compat`,
     /// `incident_kev`, `line_library`, `henke`, `[model]`, `[snip]` and `[branching]`.
     Spectrum(SpectrumArgs),
-    /// Writes a scan with known truth.
+    /// Writes a scan whose true maps are known, in /truth.
     Simulate(SimulateArgs),
     /// Says what is in a file, what is missing, and what it can be used for.
     Inspect(InspectArgs),
@@ -52,7 +55,9 @@ pub struct FitArgs {
     /// Configuration file (TOML); a detector N takes FILEN where that is there.
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
-    /// MAPS override file; a detector N takes FILEN where that is there [default: the one beside the scan, if there is one and no --config or --elements].
+    /// MAPS override file; a detector N takes FILEN where that is there [default:
+    /// maps_fit_parameters_override.txt beside the scan or in the folder above, unless there is --config or
+    /// --elements].
     #[arg(long = "override", value_name = "FILE")]
     pub override_file: Option<PathBuf>,
     /// Line data: a MAPS xrf_library.csv, with henke.xdr beside it [default: built in].
@@ -64,10 +69,11 @@ pub struct FitArgs {
     /// Incident photon energy in keV.
     #[arg(long, value_name = "KEV")]
     pub incident_kev: Option<f64>,
-    /// Detector: 0, 1, ..., sum or each [default: each].
+    /// Detector: 0, 1, ..., sum (of their counts) or each (by itself) [default: each].
     #[arg(long)]
     pub detector: Option<Detector>,
-    /// Shape parameters that move: none, default, paper or a list of MAPS names [default: default].
+    /// Shape parameters that move: none, default (the energy axis's offset and slope, the peaks' widths), paper
+    /// (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass: paper].
     #[arg(long, value_name = "SET")]
     pub free: Option<Free>,
     /// What is minimised [default: mse].
@@ -76,7 +82,7 @@ pub struct FitArgs {
     /// What minimises [default: adam].
     #[arg(long)]
     pub optimizer: Option<OptimizerArg>,
-    /// Steps of the optimiser [default: 500].
+    /// Most steps of the optimiser [default: 500].
     #[arg(long, value_name = "N")]
     pub iterations: Option<usize>,
     /// What is subtracted [default: snip].
@@ -85,12 +91,17 @@ pub struct FitArgs {
     /// Arithmetic of the channel loops [default: f32].
     #[arg(long)]
     pub precision: Option<PrecisionArg>,
-    /// Follow the conventions of another program.
+    /// Follow the conventions of another program [default: none].
     #[arg(long)]
     pub compat: Option<CompatArg>,
 }
 
 impl FitArgs {
+    /// Nothing was said about what to fit: an override file beside the scan may.
+    pub fn says_nothing(&self) -> bool {
+        self.override_file.is_none() && self.config.is_none() && self.elements.is_none()
+    }
+
     /// What was typed, for the configuration.
     pub fn choices(&self) -> Choices {
         Choices {
@@ -155,7 +166,7 @@ pub struct MapArgs {
 /// `xrfit calibrate`.
 #[derive(Args, Debug, Clone)]
 pub struct CalibrateArgs {
-    /// Scan.
+    /// Scan: EPICS MDA, MAPS_RAW or analysed MAPS HDF5.
     pub scan: PathBuf,
     /// Starts of the fit: the configured values, the best of a coarse search (gains 25 % and offsets 0.2 keV
     /// around them, at most 4), then random ones; 1: the configured values alone.

@@ -85,8 +85,10 @@ fn of_detector(file: &Path, detector: Option<usize>) -> PathBuf {
 /// What all detectors of a scan have in common. Where `FILE` stands for `FILE0`, `FILE1`, ... (as `calibrate`
 /// writes them), all of them are meant.
 fn resolve_common(fit: &FitArgs, scan: &ScanInfo) -> Result<Settings> {
-    let files = fit.config.iter().chain(&fit.override_file);
-    let family = files.filter(|file| !file.exists()).count() > 0;
+    let beside = |detector| config::override_file::find(&scan.path, detector);
+    let numbered_alone = fit.says_nothing() && beside(None).is_none() && beside(Some(0)).is_some();
+    let mut named = fit.config.iter().chain(&fit.override_file);
+    let family = numbered_alone || named.any(|file| !file.exists());
     let mut settings = resolve(fit, Some(scan), family.then_some(0))?;
     if family && fit.detector.is_none() {
         settings.detector = Detector::Each;
@@ -96,11 +98,12 @@ fn resolve_common(fit: &FitArgs, scan: &ScanInfo) -> Result<Settings> {
 
 /// Settings of one detector; every note is logged once, by rank 0.
 fn resolve(fit: &FitArgs, scan: Option<&ScanInfo>, detector: Option<usize>) -> Result<Settings> {
-    let said_nothing =
-        fit.override_file.is_none() && fit.config.is_none() && fit.elements.is_none();
     let found = scan
-        .filter(|_| said_nothing)
+        .filter(|_| fit.says_nothing())
         .and_then(|scan| config::override_file::find(&scan.path, detector));
+    if let Some(found) = &found {
+        report::note(&format!("override file of the scan: {}", found.display()));
+    }
     let choices = fit.choices();
     let own = |file: &Option<PathBuf>| file.as_deref().map(|file| of_detector(file, detector));
     let (config, override_file) = (own(&fit.config), own(&fit.override_file).or(found));

@@ -43,7 +43,7 @@ pub(super) fn resolve(
             Ok(component) if components.contains(&component) => {}
             Ok(component) => components.push(component),
             Err(error) if requested.origin == Origin::Shared => {
-                notes.push(format!("override file: {error} (left out)"));
+                notes.push(format!("left out of the override file's elements: {error}"));
             }
             Err(error) => return Err(error),
         }

@@ -84,7 +84,7 @@ fn report(path: &Path, file: &OverrideFile, notes: &mut Vec<String>) {
     notes.extend(file.warnings.iter().map(|w| format!("{}, {w} (skipped)", path.display())));
     if !file.without_effect.is_empty() {
         let keys = file.without_effect.join(", ");
-        notes.push(format!("{}: keys without effect here: {keys}", path.display()));
+        notes.push(format!("{}: keys without effect on a fit: {keys}", path.display()));
     }
 }
 

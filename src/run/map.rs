@@ -213,8 +213,9 @@ fn checksum(path: &Path) -> Result<String> {
 
 /// The closing lines: pixels, failures by status, R² quartiles, speed.
 fn summary(maps: &Maps, which: Chosen, began: Instant) {
-    let (n, prefix) = (maps.status.len(), which.prefix());
-    log::info!("{prefix}{} pixels in {}", report::count(n), report::duration(began.elapsed()));
+    let prefix = which.prefix();
+    let all = report::duration(began.elapsed());
+    log::info!("{prefix}{all} in all, from the scan to the map file");
     for status in Status::ALL.into_iter().filter(|s| !s.is_fitted()) {
         let failed = maps.status.iter().filter(|&&code| code == status as u8).count();
         if failed > 0 {

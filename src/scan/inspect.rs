@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::hdf5_file::Hdf5File;
 use super::volumes::storage;
-use super::{Metadata, OpenOptions, ScanInfo, ScanReader, Times, check_file, open};
+use super::{Axes, Metadata, OpenOptions, ScanInfo, ScanReader, Times, check_file, open};
 use crate::error::Result;
 
 /// Memory for a tile of spectra while counting \[bytes\].
@@ -182,17 +182,24 @@ fn beside(text: &mut String, scan: &mut dyn ScanReader, info: &ScanInfo) -> Resu
     let scalers = scan.scalers()?;
     let (pvs, named): (Vec<_>, Vec<_>) = scalers.names.iter().partition(|name| name.contains(':'));
     let names: Vec<_> = named.into_iter().map(String::as_str).collect();
-    line(
-        text,
-        "scalers",
-        &format!("{} known ({}), {} others", names.len(), names.join(" "), pvs.len()),
-    );
+    let listed = match (names.len(), pvs.len()) {
+        (0, 0) => "none".into(),
+        (0, others) => format!("none known, {others} others"),
+        (known, others) => format!("{known} known ({}), {others} others", names.join(" ")),
+    };
+    line(text, "scalers", &listed);
     let axes = scan.axes()?;
     let ends = |values: &ndarray::Array2<f32>, unit: &str| {
         let last = (info.rows - 1, info.cols - 1);
         format!("{} to {} {unit}", values[(0, 0)], values[last]).trim_end().to_owned()
     };
-    let (x, y) = (ends(&axes.x, &axes.x_unit), ends(&axes.y, &axes.y_unit));
+    let numbers = Axes::pixel_numbers(info.rows, info.cols);
+    let of = |values: &ndarray::Array2<f32>, unit: &str, number: &ndarray::Array2<f32>| {
+        let recorded = if values == number { " (pixel numbers: not recorded)" } else { "" };
+        ends(values, unit) + recorded
+    };
+    let x = of(&axes.x, &axes.x_unit, &numbers.x);
+    let y = of(&axes.y, &axes.y_unit, &numbers.y);
     line(text, "positions", &format!("x {x}, y {y}"));
     let pvs = &scan.metadata().extra_pvs;
     line(text, "extra PVs", &format!("{}", pvs.len()));
