@@ -2,7 +2,7 @@
 //! the 32-bit numbers that are fitted, are simulated and mapped by processes that never hold half of that.
 //!
 //! The allowed 150 MB is what does not grow with the scan: up to 64 MiB of unpacked chunks in work, a tile of 2500
-//! pixels (20 MB), the chunks that the next tile needs again, the program, HDF5 and MPI (20 to 30 MB). The maps, which
+//! pixels (20 MB), the chunks that the next tile needs again, the program, HDF5 and MPI. The maps, which
 //! do grow, are 4 MB.
 
 #[path = "common/program.rs"]
