@@ -236,6 +236,13 @@ pub struct SimulateArgs {
     /// Mean counts of a pixel.
     #[arg(long, default_value_t = 3000.0)]
     pub counts: f64,
+    /// Detectors, which differ a little in gain, offset, width and solid angle (1 to 26).
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub detectors: usize,
+    /// Relative error of the line data that fits know: the scan's line ratios scatter by it, and a step of up to a
+    /// tenth of it is below each line (0 to 1).
+    #[arg(long, value_name = "SIZE", default_value_t = 0.0)]
+    pub model_error: f64,
     /// Seed.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -15,11 +15,24 @@ pub struct Truth {
     pub components: Vec<String>,
     /// Shape parameters that vary from pixel to pixel.
     pub parameters: Vec<String>,
-    /// Continuum, `[channels]` \[counts\].
-    pub background: Array1<f64>,
+    /// What is known of each detector.
+    pub detectors: Vec<DetectorTruth>,
     /// Incident photon energy \[keV\].
     pub incident_kev: f64,
+    /// Relative error of the line data \[1\].
+    pub model_error: f64,
 }
+
+/// What is known of a detector before the first pixel.
+pub struct DetectorTruth {
+    /// Continuum, `[channels]` \[counts\].
+    pub background: Array1<f64>,
+    /// Solid angle, over the first detector's \[1\].
+    pub solid_angle: f64,
+}
+
+/// Detectors that the layout has letters for.
+pub const MOST_DETECTORS: usize = 26;
 
 /// Consecutive pixels, whole rows.
 pub struct Tile {
@@ -47,6 +60,7 @@ pub struct Writer {
     path: PathBuf,
     truth: (Vec<String>, Vec<String>),
     size: (usize, usize, usize),
+    detectors: usize,
 }
 
 impl Writer {
@@ -76,6 +90,7 @@ impl Writer {
             path: path.to_path_buf(),
             truth: (truth.components.clone(), truth.parameters.clone()),
             size: truth.shape,
+            detectors: truth.detectors.len(),
         };
         writer.lay_out(truth).map_err(|e| Error::file(path, e))?;
         Ok(writer)
@@ -85,17 +100,21 @@ impl Writer {
         self.file.as_ref().expect("the file is open until finish")
     }
 
+    /// Name of a detector's spectra: `data_a`, `data_b`, ...
+    fn spectra(detector: usize) -> String {
+        format!("MAPS_RAW/data_{}", char::from(b'a' + detector as u8))
+    }
+
+    /// The group of a detector's truth: `/truth` where there is but one.
+    fn group(&self, detector: usize) -> String {
+        if self.detectors == 1 { "truth".into() } else { format!("truth/detector{detector}") }
+    }
+
     fn lay_out(&self, truth: &Truth) -> hdf5::Result<()> {
-        let (rows, cols, channels) = self.size;
+        let (rows, cols, _) = self.size;
         let raw = self.file().create_group("MAPS_RAW")?;
-        raw.new_dataset::<u16>()
-            .chunk((channels, 1, cols.min(64)))
-            .shuffle()
-            .deflate(1)
-            .shape((channels, rows, cols))
-            .create("data_a")?;
         for name in TIMES {
-            raw.new_dataset::<f32>().shape((1, rows, cols)).create(name)?;
+            raw.new_dataset::<f32>().shape((self.detectors, rows, cols)).create(name)?;
         }
         let axis =
             |f: fn((usize, usize)) -> usize| Array2::from_shape_fn((rows, cols), |at| f(at) as f32);
@@ -106,11 +125,38 @@ impl Writer {
         let names: Vec<VarLenUnicode> =
             truth.components.iter().map(|n| n.parse().expect("a name without NUL")).collect();
         group.new_dataset_builder().with_data(&names).create("names")?;
+        group.new_attr::<f64>().create("model_error")?.write_scalar(&truth.model_error)?;
+        for (index, detector) in truth.detectors.iter().enumerate() {
+            self.lay_out_detector(index, detector, truth)?;
+        }
+        Ok(())
+    }
+
+    fn lay_out_detector(
+        &self,
+        index: usize,
+        detector: &DetectorTruth,
+        truth: &Truth,
+    ) -> hdf5::Result<()> {
+        let (rows, cols, channels) = self.size;
+        self.file()
+            .new_dataset::<u16>()
+            .chunk((channels, 1, cols.min(64)))
+            .shuffle()
+            .deflate(1)
+            .shape((channels, rows, cols))
+            .create(Self::spectra(index).as_str())?;
+        let name = self.group(index);
+        let group = match self.detectors {
+            1 => self.file().group(&name)?,
+            _ => self.file().create_group(&name)?,
+        };
+        group.new_attr::<f64>().create("solid_angle")?.write_scalar(&detector.solid_angle)?;
         group
             .new_dataset::<f32>()
             .shape((truth.components.len(), rows, cols))
             .create("amplitudes")?;
-        group.new_dataset_builder().with_data(&truth.background).create("background")?;
+        group.new_dataset_builder().with_data(&detector.background).create("background")?;
         group.new_dataset::<u8>().shape((rows, cols)).create("status")?;
         let parameters = group.create_group("parameters")?;
         for name in &truth.parameters {
@@ -119,17 +165,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a tile of whole rows.
+    /// Writes a detector's tile of whole rows.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn write(&mut self, tile: &Tile) -> Result<()> {
-        self.write_tile(tile)
+    pub fn write(&mut self, detector: usize, tile: &Tile) -> Result<()> {
+        self.write_tile(detector, tile)
             .map_err(|e| Error::file(&self.path, format!("cannot be written: {e}")))
     }
 
-    fn write_tile(&self, tile: &Tile) -> hdf5::Result<()> {
+    fn write_tile(&self, detector: usize, tile: &Tile) -> hdf5::Result<()> {
         let (_, cols, channels) = self.size;
         let (n, first) = (tile.counts.nrows() / cols, tile.first / cols);
         let rows = first..first + n;
@@ -138,24 +184,26 @@ impl Writer {
         };
         let counts = tile.counts.t().as_standard_layout().into_owned();
         let counts = counts.into_shape_with_order((channels, n, cols)).expect("whole rows");
-        self.file().dataset("MAPS_RAW/data_a")?.write_slice(&counts, s![.., rows.clone(), ..])?;
+        let spectra = self.file().dataset(&Self::spectra(detector))?;
+        spectra.write_slice(&counts, s![.., rows.clone(), ..])?;
         for (i, name) in TIMES.iter().enumerate() {
             let data = self.file().dataset(&format!("MAPS_RAW/{name}"))?;
-            data.write_slice(&image(tile.times.column(i)), s![0, rows.clone(), ..])?;
+            data.write_slice(&image(tile.times.column(i)), s![detector, rows.clone(), ..])?;
         }
-        let amplitudes = self.file().dataset("truth/amplitudes")?;
+        let truth = self.file().group(&self.group(detector))?;
+        let amplitudes = truth.dataset("amplitudes")?;
         for k in 0..self.truth.0.len() {
             amplitudes.write_slice(&image(tile.amplitudes.column(k)), s![k, rows.clone(), ..])?;
         }
         for (i, name) in self.truth.1.iter().enumerate() {
             let values = tile.parameters.column(i);
             let values = Array2::from_shape_fn((n, cols), |(r, c)| values[r * cols + c]);
-            self.file()
-                .dataset(&format!("truth/parameters/{name}"))?
+            truth
+                .dataset(&format!("parameters/{name}"))?
                 .write_slice(&values, s![rows.clone(), ..])?;
         }
         let status = Array2::from_shape_fn((n, cols), |(r, c)| tile.status[r * cols + c]);
-        self.file().dataset("truth/status")?.write_slice(&status, s![rows, ..])
+        truth.dataset("status")?.write_slice(&status, s![rows, ..])
     }
 
     /// Closes the scan and gives it its name.

@@ -1,4 +1,5 @@
 //! Runs the program on scans of its own making.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
