@@ -152,3 +152,38 @@ fn what_a_case_cannot_mean_is_refused_in_words_and_leaves_no_file() {
         assert_eq!(left, 1, "files left beside the case");
     }
 }
+
+#[test]
+fn an_evaluation_replaces_none_of_the_files_it_reads() {
+    let named = format!("observed = \"observed.npy\"\n{SMALL}");
+    let mut cases = vec![
+        (named.clone(), "case.toml", "case.toml"),
+        (named.clone(), "observed.npy", "./observed.npy"),
+        (named, "asked.npy", "asked.npy"),
+    ];
+    // a line table is read with the case, so it has to be one
+    if let Some(case) = golden::cases("phys").first() {
+        cases.push((written(case, Path::new("table.npz")), "table.npz", "table.npz"));
+    }
+    for (case, file, output) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        for other in ["observed.npy", "asked.npy"] {
+            std::fs::write(folder.path().join(other), "somebody's").unwrap();
+        }
+        if file == "table.npz" {
+            let table = common::shared("data/golden/phys_lines.npz").expect("the cases are there");
+            std::fs::copy(table, folder.path().join(file)).unwrap();
+        }
+        std::fs::write(folder.path().join("case.toml"), case).unwrap();
+        let before = std::fs::read(folder.path().join(file)).unwrap();
+        let run = Command::new(env!("CARGO_BIN_EXE_xrfit"))
+            .args(["spectrum", "case.toml", "--observed", "asked.npy", "--overwrite", "-o", output])
+            .current_dir(folder.path())
+            .output()
+            .expect("the program starts");
+        let message = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(!run.status.success(), "{file} was given up: {message}");
+        assert!(message.contains(file) && message.contains("itself"), "{file}: {message}");
+        assert!(before == std::fs::read(folder.path().join(file)).unwrap(), "{file} was changed");
+    }
+}

@@ -54,6 +54,8 @@ pub struct Case {
     pub variables: Vec<f64>,
     /// Spectrum to compare with (`.npy`), when the case names one.
     pub observed: Option<PathBuf>,
+    /// The files that the case names: line data and the spectrum.
+    pub files: Vec<PathBuf>,
 }
 
 impl Case {
@@ -89,7 +91,9 @@ impl Case {
         }
         let variables =
             problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect();
-        Ok(Self { problem, variables, observed: raw.observed })
+        let files = [raw.line_library, raw.henke, raw.line_table, raw.observed.clone()];
+        let files = files.into_iter().flatten().collect();
+        Ok(Self { problem, variables, observed: raw.observed, files })
     }
 }
 

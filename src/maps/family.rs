@@ -1,18 +1,9 @@
 //! The files of a scan with several detectors: one each, and their sum.
 
-use std::path::{Path, PathBuf};
-
 use ndarray::Array3;
 
 use super::{MapFile, Maps, Summed};
 use crate::scan::Times;
-
-/// The file of one detector of several: `OUT.h5` becomes `OUT.h50`, as MAPS names them.
-pub fn family(output: &Path, detector: usize) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(detector.to_string());
-    PathBuf::from(name)
-}
 
 /// The sum of several detectors: amplitudes, counts, rates and summed spectra added, NaN where one has no fit;
 /// times, quality and shapes averaged; the worst status. Energies and the table of parameters are the first

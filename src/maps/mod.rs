@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2, Array3, Axis};
 
 pub use self::colours::viridis;
-pub use self::family::{family, sum};
+pub use self::family::sum;
 pub use self::hdf5::{Writer, create, write_modelled};
 use crate::error::Result;
+pub use crate::output::Overwrite;
 use crate::scan::{Axes, Metadata, Scalers, Times};
 
 /// The maps of one detector. NaN where a pixel could not be fitted.
@@ -124,15 +125,6 @@ pub struct Provenance {
     pub started: String,
     /// How long it took \[s\].
     pub seconds: f64,
-}
-
-/// May an existing file be replaced?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// It may.
-    Yes,
-    /// It may not.
-    No,
 }
 
 /// What a map file does about the spectra themselves.
