@@ -15,7 +15,7 @@ pub use modelled::write_modelled;
 
 use super::{MapFile, Overwrite, Spectra};
 use crate::error::{Error, Result};
-use crate::output::{Partial, uncreated};
+use crate::output::{self, Partial, uncreated};
 
 /// A map file in the making; dropped before the end, it leaves nothing.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ fn unwritten(path: &Path, error: &hdf5::Error) -> Error {
 
 /// The target of a link as HDF5 resolves it: relative where it lies beside the output, else absolute.
 fn relative(target: &Path, output: &Path) -> PathBuf {
-    let folder = |p: &Path| p.parent().and_then(|d| std::path::absolute(d).ok());
+    let folder = |p: &Path| std::path::absolute(output::folder(p)).ok();
     match (folder(target), folder(output), target.file_name()) {
         (Some(a), Some(b), Some(name)) if a == b => PathBuf::from(name),
         _ => std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf()),
