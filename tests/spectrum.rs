@@ -134,6 +134,9 @@ fn what_a_case_cannot_mean_is_refused_in_words_and_leaves_no_file() {
     let cases = [
         (SMALL.replace("Pb_M", "Pb_X"), vec![], "Pb_X"),
         (SMALL.replace("[90, 1140]", "[90, 80]"), vec![], "channels"),
+        (SMALL.replace("[90, 1140]", "[0, 4000000000]"), vec![], "65535"),
+        (SMALL.replace("[90, 1140]", "[0, 18446744073709551615]"), vec![], "case.toml"),
+        (SMALL.replace("[90, 1140]", "[90, 65536]"), vec![], "65535"),
         (SMALL.replace("ENERGY_SLOPE", "ENERGY_SLOP"), vec![], "case.toml:8:1"),
         (SMALL.replace("incident_kev", "incident"), vec![], "case.toml:2:1"),
         (SMALL.replace("0.0096", "\"steep\""), vec![], "a number, or a table"),

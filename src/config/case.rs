@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::constants::MOST_CHANNELS;
 use crate::error::{Error, Result};
 use crate::lines;
 use crate::problem::{Background, Objective, Problem};
@@ -76,6 +77,12 @@ impl Case {
         if first > last {
             return Err(refuse(format!(
                 "channels = [{first}, {last}] holds none; give the first and the last"
+            )));
+        }
+        if last >= MOST_CHANNELS {
+            return Err(refuse(format!(
+                "channels = [{first}, {last}] goes beyond channel {}, the last that a spectrum can have",
+                MOST_CHANNELS - 1
             )));
         }
         if let Some((name, value)) = raw.amplitudes.iter().find(|(_, v)| !v.is_finite()) {
