@@ -102,8 +102,7 @@ impl Output {
 
 /// The files of a scan, none of which an output may replace.
 pub(super) fn inputs(scan: &ScanInfo) -> Vec<(&'static str, &Path)> {
-    let spectra = scan.spectra_links.iter().map(|(file, _)| ("the file of the spectra", &**file));
-    [("the scan", &*scan.path)].into_iter().chain(spectra).collect()
+    scan.files.iter().map(|file| ("the scan", &**file)).collect()
 }
 
 /// Where the input holds a detector's spectra in the order of a map file.

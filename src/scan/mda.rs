@@ -110,6 +110,7 @@ impl<S: Read + Seek> Positions<S> {
         };
         let mut info = ScanInfo {
             path: path.to_path_buf(),
+            files: vec![path.to_path_buf()],
             format: FORMAT,
             rows: raster.rows,
             cols: raster.cols,
