@@ -42,6 +42,7 @@ impl Assembly {
             status: Array2::zeros((rows, cols)),
             total_counts: image(),
             live_time: live_time(times),
+            added_rates: None,
         };
         Self {
             maps,

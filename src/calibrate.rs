@@ -72,8 +72,6 @@ pub struct SumFit {
     pub fitted: Array1<f64>,
     /// Background, over the window \[counts\].
     pub background: Array1<f64>,
-    /// R² of the counts.
-    pub r_squared: f64,
 }
 
 /// Fits one spectrum `[channels]` \[counts\] as the pixels are fitted.
@@ -85,11 +83,7 @@ pub fn fit_sum(engine: &dyn Engine, problem: &Problem, counts: ArrayView1<f64>) 
     let unsaturated = Problem { saturation: None, ..problem.clone() };
     let spectrum = counts.mapv(|y| y as f32).insert_axis(ndarray::Axis(0));
     let fits = engine.fit(&unsaturated, Batch::of(spectrum.view()))?;
-    Ok(SumFit {
-        fitted: fits.fitted.counts(),
-        background: fits.background.counts(),
-        r_squared: fits.r_squared[0],
-    })
+    Ok(SumFit { fitted: fits.fitted.counts(), background: fits.background.counts() })
 }
 
 /// The problem of a summed spectrum at given shape parameters: window and SNIP follow the energy axis.

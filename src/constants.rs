@@ -1,4 +1,7 @@
-//! Physical constants, each with unit and source.
+//! Physical constants, each with unit and source, and the limits of what a file can mean.
+
+/// Channels of any spectrum recorded so far; a larger number is a damaged or a mistyped one.
+pub const MOST_CHANNELS: usize = 65536;
 
 /// The crystal that turns photons into charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -28,6 +28,7 @@
 
 pub mod constants;
 pub mod error;
+pub mod output;
 pub mod spelling;
 
 pub mod scan;

@@ -14,6 +14,7 @@ use crate::cli::{Command, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
 use crate::config::{self, Detector, Settings, Sources};
 use crate::error::{Error, Result};
+use crate::output::numbered;
 use crate::problem::Problem;
 use crate::report;
 use crate::scan::{self, OpenOptions, ScanInfo, ScanReader};
@@ -177,16 +178,4 @@ fn begin(path: &Path, work: &WorkArgs, cluster: &mut dyn Cluster) -> Result<Box<
         }
     }
     Ok(scan)
-}
-
-/// `FILE` with a detector's number behind it, where there are several.
-fn numbered(file: &Path, index: Option<usize>) -> PathBuf {
-    match index {
-        Some(index) => {
-            let mut name = file.as_os_str().to_owned();
-            name.push(index.to_string());
-            PathBuf::from(name)
-        }
-        None => file.to_path_buf(),
-    }
 }

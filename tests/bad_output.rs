@@ -102,6 +102,32 @@ fn the_scan_is_not_replaced_by_its_maps() {
 }
 
 #[test]
+fn a_calibration_replaces_neither_the_scan_nor_its_other_output() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path();
+    let scan = simulate(folder, [3, 5]);
+    let before = std::fs::read(&scan).expect("a scan");
+    let kept = folder.join("kept.toml");
+    std::fs::write(&kept, "somebody's").expect("a file");
+    let refuse = |outputs: &[(&str, &Path)], words: &[&str]| {
+        let mut command = Command::new(XRFIT);
+        command.arg("calibrate").arg(&scan).args(FIT).args(["--threads", "1"]);
+        for (name, path) in outputs {
+            command.arg(name).arg(path);
+        }
+        expect_refusal(folder, &command, words);
+    };
+    let (fit, overwrite) = (folder.join("fit"), ("--starts=1", Path::new("--overwrite")));
+    refuse(&[("-o", &scan), overwrite], &["scan.h5", "is the scan itself"]);
+    refuse(&[("-o", &fit), ("--override-out", &scan), overwrite], &["is the scan itself"]);
+    refuse(&[("-o", &fit), ("--override-out", &fit)], &["different names"]);
+    refuse(&[("-o", &kept)], &["kept.toml", "exists", "--overwrite"]);
+    refuse(&[("-o", &folder.join("absent/fit.toml"))], &["cannot be created", "No such file"]);
+    assert!(std::fs::read(&scan).expect("a scan") == before, "the scan was changed");
+    assert_eq!(std::fs::read(&kept).expect("a file"), b"somebody's", "what the file holds");
+}
+
+#[test]
 fn pictures_that_cannot_be_written_are_refused_before_the_fit() {
     let home = tempfile::tempdir().expect("a folder");
     let folder = home.path();

@@ -373,6 +373,7 @@ fn impossible_numbers_are_refused() {
         ("[fit]\nmin_kev = 5.0\nmax_kev = 4.0\n", "upper end"),
         ("[fit]\niterations = 0\n", "1 or more iterations"),
         ("[snip]\nwidth = nan\n", "SNIP width"),
+        ("[scan]\npad_channels = 65537\n", "65536 channels"),
         ("[fit]\nfirst_pass = \"skip\"\n", "ENERGY_SLOPE"),
         ("[branching.Fe]\nlines = [1.0, 2.0]\n", "2 factors for 4 lines"),
         ("[branching.Fe]\nfamilies = [1.0, 2.0, 3.0]\n", "only L lines"),

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 21] = [
+const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("error", &[]),
     ("constants", &[]),
+    ("output", &[]),
     ("spelling", &[]),
     ("tile", &[]),
     ("kernels", &[]),
@@ -21,7 +22,7 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("engine", &["kernels", "problem"]),
     ("config", &["kernels", "lines", "problem", "spelling"]),
     // what a map file repeats of its scan: axes, metadata, scalers, times
-    ("maps", &["scan"]),
+    ("maps", &["output", "scan"]),
     ("calibrate", &["engine", "kernels", "problem"]),
     ("fit", &["engine", "kernels", "problem"]),
     // where fits of tiles become maps of a scan
@@ -42,6 +43,7 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
             "fit",
             "kernels",
             "maps",
+            "output",
             "problem",
             "report",
             "scan",

@@ -1,10 +1,12 @@
 //! Promise: the three real scans are mapped end to end, all four detectors, from an element list and the
-//! incident energy alone.
+//! incident energy alone; the map files name every file that was read.
 
 mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use hdf5::types::VarLenUnicode;
 
 const ELEMENTS: &str = "Si,P,S,Cl,Ar,K,Ca,Ti,Cr,Mn,Fe,Co,Ni,Cu,Zn,La_L";
 
@@ -33,10 +35,33 @@ fn map(file: &hdf5::File, name: &str) -> Vec<f32> {
     file.dataset(&path).unwrap_or_else(|e| panic!("{path}: {e}")).read_raw().expect("as f32")
 }
 
+fn text(file: &hdf5::File, name: &str) -> Vec<String> {
+    let path = format!("MAPS/XRF_Analyzed/Fitted/xrfit/Provenance/{name}");
+    let data = file.dataset(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let texts: Vec<VarLenUnicode> = data.read_raw().expect("texts");
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn checksum(file: &Path) -> String {
+    let said = Command::new("sha256sum").arg(file).output().expect("sha256sum starts");
+    String::from_utf8_lossy(&said.stdout).split_whitespace().next().expect("a sum").to_string()
+}
+
 fn median(mut values: Vec<f32>) -> f32 {
     values.retain(|v| v.is_finite());
     values.sort_by(f32::total_cmp);
     values[values.len() / 2]
+}
+
+/// Every pixel has a fit, and most of them a good one.
+fn expect_fitted(scan: &str, detector: usize, file: &hdf5::File, shape: [usize; 2]) {
+    let status = file.dataset("MAPS/XRF_Analyzed/Fitted/xrfit/Status").expect("a status");
+    assert_eq!(status.shape(), shape, "{scan} detector {detector}: rows and columns");
+    let status: Vec<u8> = status.read_raw().expect("codes");
+    assert!(status.iter().all(|&s| s < 2), "{scan} detector {detector}: {status:?}");
+    let fitted = median(map(file, "R_Squared"));
+    // detectors 2 and 3 count a third of what 0 and 1 do
+    assert!(fitted > 0.7, "{scan} detector {detector}: median R² {fitted}, at least 0.7");
 }
 
 #[test]
@@ -45,13 +70,7 @@ fn every_detector_of_the_step_scans_is_mapped() {
     for scan in ["axo_std.mda", "2xfm_0010.mda"] {
         let folder = tempfile::tempdir().unwrap();
         for (detector, file) in mapped(&scans.join(scan), folder.path()).iter().enumerate() {
-            let status: Vec<u8> =
-                file.dataset("MAPS/XRF_Analyzed/Fitted/xrfit/Status").unwrap().read_raw().unwrap();
-            assert_eq!(status.len(), 11 * 11, "{scan} detector {detector}: pixels");
-            assert!(status.iter().all(|&s| s < 2), "{scan} detector {detector}: {status:?}");
-            let summed = median(map(file, "R_Squared"));
-            // detectors 2 and 3 count a third of what 0 and 1 do
-            assert!(summed > 0.7, "{scan} detector {detector}: median R² {summed}, at least 0.7");
+            expect_fitted(scan, detector, file, [11, 11]);
         }
     }
 }
@@ -63,8 +82,11 @@ fn every_detector_of_the_fly_scan_is_mapped() {
     let folder = tempfile::tempdir().unwrap();
     let files = mapped(&scans.join("2xfm_0011.mda"), folder.path());
     for (detector, file) in files.iter().enumerate() {
-        let total = file.dataset("MAPS/XRF_Analyzed/Fitted/xrfit/Total_Counts").unwrap();
-        assert_eq!(total.shape(), [11, 9], "detector {detector}: rows and columns");
+        expect_fitted("2xfm_0011.mda", detector, file, [11, 9]);
+        let read = [scans.join("2xfm_0011.mda"), scans.join("../flyXRF.h5/2xfm_0011_2xfm3__0.h5")];
+        let sums = read.map(|file| checksum(&file));
+        assert_eq!(text(file, "inputs_sha256"), sums, "detector {detector}: files of the scan");
+        assert_eq!(text(file, "inputs").len(), 2, "detector {detector}: names of the files");
     }
     let counts: f64 = map(&files[0], "Total_Counts").iter().map(|&y| f64::from(y)).sum();
     assert!((counts - 100_311.0).abs() < 0.5, "detector 0: {counts} counts, expected 100311");

@@ -71,6 +71,20 @@ fn a_link_leads_to_the_counts_of_the_scan_also_after_both_have_moved() {
     }
 }
 
+#[test]
+fn a_link_between_bare_names_holds_no_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path().join("here");
+    std::fs::create_dir(&here).expect("a folder");
+    let scan = simulate(&here, [5, 7]);
+    let expected = counts(&scan, "MAPS_RAW/data_a");
+    succeed(map(Path::new("scan.h5"), Path::new("maps.h5")).current_dir(&here));
+    let there = folder.path().join("there");
+    std::fs::rename(here, &there).expect("a folder moves");
+    assert!(is_link(&there.join("maps.h5")), "spectra without a word");
+    expect_spectra(&there.join("maps.h5"), &expected);
+}
+
 /// More counts than are in memory at once, so that several blocks are copied.
 #[test]
 fn a_copy_holds_every_count_and_is_compressed() {

@@ -134,6 +134,9 @@ fn what_a_case_cannot_mean_is_refused_in_words_and_leaves_no_file() {
     let cases = [
         (SMALL.replace("Pb_M", "Pb_X"), vec![], "Pb_X"),
         (SMALL.replace("[90, 1140]", "[90, 80]"), vec![], "channels"),
+        (SMALL.replace("[90, 1140]", "[0, 4000000000]"), vec![], "65535"),
+        (SMALL.replace("[90, 1140]", "[0, 18446744073709551615]"), vec![], "case.toml"),
+        (SMALL.replace("[90, 1140]", "[90, 65536]"), vec![], "65535"),
         (SMALL.replace("ENERGY_SLOPE", "ENERGY_SLOP"), vec![], "case.toml:8:1"),
         (SMALL.replace("incident_kev", "incident"), vec![], "case.toml:2:1"),
         (SMALL.replace("0.0096", "\"steep\""), vec![], "a number, or a table"),
@@ -150,5 +153,40 @@ fn what_a_case_cannot_mean_is_refused_in_words_and_leaves_no_file() {
         assert!(!message.contains("panicked"), "{message}");
         let left = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 1, "files left beside the case");
+    }
+}
+
+#[test]
+fn an_evaluation_replaces_none_of_the_files_it_reads() {
+    let named = format!("observed = \"observed.npy\"\n{SMALL}");
+    let mut cases = vec![
+        (named.clone(), "case.toml", "case.toml"),
+        (named.clone(), "observed.npy", "./observed.npy"),
+        (named, "asked.npy", "asked.npy"),
+    ];
+    // a line table is read with the case, so it has to be one
+    if let Some(case) = golden::cases("phys").first() {
+        cases.push((written(case, Path::new("table.npz")), "table.npz", "table.npz"));
+    }
+    for (case, file, output) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        for other in ["observed.npy", "asked.npy"] {
+            std::fs::write(folder.path().join(other), "somebody's").unwrap();
+        }
+        if file == "table.npz" {
+            let table = common::shared("data/golden/phys_lines.npz").expect("the cases are there");
+            std::fs::copy(table, folder.path().join(file)).unwrap();
+        }
+        std::fs::write(folder.path().join("case.toml"), case).unwrap();
+        let before = std::fs::read(folder.path().join(file)).unwrap();
+        let run = Command::new(env!("CARGO_BIN_EXE_xrfit"))
+            .args(["spectrum", "case.toml", "--observed", "asked.npy", "--overwrite", "-o", output])
+            .current_dir(folder.path())
+            .output()
+            .expect("the program starts");
+        let message = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(!run.status.success(), "{file} was given up: {message}");
+        assert!(message.contains(file) && message.contains("itself"), "{file}: {message}");
+        assert!(before == std::fs::read(folder.path().join(file)).unwrap(), "{file} was changed");
     }
 }

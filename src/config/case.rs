@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::constants::MOST_CHANNELS;
 use crate::error::{Error, Result};
 use crate::lines;
 use crate::problem::{Background, Objective, Problem};
@@ -54,6 +55,8 @@ pub struct Case {
     pub variables: Vec<f64>,
     /// Spectrum to compare with (`.npy`), when the case names one.
     pub observed: Option<PathBuf>,
+    /// The files that the case names: line data and the spectrum.
+    pub files: Vec<PathBuf>,
 }
 
 impl Case {
@@ -76,6 +79,12 @@ impl Case {
                 "channels = [{first}, {last}] holds none; give the first and the last"
             )));
         }
+        if last >= MOST_CHANNELS {
+            return Err(refuse(format!(
+                "channels = [{first}, {last}] goes beyond channel {}, the last that a spectrum can have",
+                MOST_CHANNELS - 1
+            )));
+        }
         if let Some((name, value)) = raw.amplitudes.iter().find(|(_, v)| !v.is_finite()) {
             return Err(refuse(format!("amplitude {name} is {value}; give log10 counts")));
         }
@@ -89,7 +98,9 @@ impl Case {
         }
         let variables =
             problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect();
-        Ok(Self { problem, variables, observed: raw.observed })
+        let files = [raw.line_library, raw.henke, raw.line_table, raw.observed.clone()];
+        let files = files.into_iter().flatten().collect();
+        Ok(Self { problem, variables, observed: raw.observed, files })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::constants::Crystal;
+use crate::constants::{Crystal, MOST_CHANNELS};
 use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Conditions, LineLibrary};
 use crate::problem::{Background, Objective, Optimizer, Precision};
@@ -120,6 +120,12 @@ impl Merge<'_> {
             f_tail_linear: defaults.f_tail_linear,
         };
         let parameters = parameters::resolve(&inputs, notes)?;
+        let pad_channels = raw.scan.pad_channels.unwrap_or(defaults.pad_channels);
+        if pad_channels > MOST_CHANNELS {
+            return Err(Error::configuration(format!(
+                "scan.pad_channels is {pad_channels}; a spectrum can have {MOST_CHANNELS} channels"
+            )));
+        }
 
         let library = LineLibrary::open(line_library.as_ref())?;
         let mut adjustments = self.adjustments(&library)?;
@@ -144,7 +150,7 @@ impl Merge<'_> {
             incident_kev,
             line_library,
             detector: choices.detector.or(raw.scan.detector).unwrap_or(Detector::Each),
-            pad_channels: raw.scan.pad_channels.unwrap_or(defaults.pad_channels),
+            pad_channels,
             model,
             fit,
             snip: Snip { order: raw.snip.order.unwrap_or(defaults.snip_order), width },

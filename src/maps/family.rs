@@ -1,21 +1,14 @@
 //! The files of a scan with several detectors: one each, and their sum.
 
-use std::path::{Path, PathBuf};
-
-use ndarray::Array3;
+use ndarray::{Array2, Array3, Zip};
 
 use super::{MapFile, Maps, Summed};
 use crate::scan::Times;
 
-/// The file of one detector of several: `OUT.h5` becomes `OUT.h50`, as MAPS names them.
-pub fn family(output: &Path, detector: usize) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(detector.to_string());
-    PathBuf::from(name)
-}
-
 /// The sum of several detectors: amplitudes, counts, rates and summed spectra added, NaN where one has no fit;
-/// times, quality and shapes averaged; the worst status. Energies and the table of parameters are the first
+/// clock times, quality and shapes averaged; the worst status. The live time is the one that makes the added
+/// counts into the added rates, and the output rate the one that goes with it, so that who reads the file again
+/// finds the same live time. Energies and the table of parameters are the first
 /// detector's, as MAPS does it. `None` when the detectors were fitted with different components.
 ///
 /// # Panics
@@ -34,6 +27,7 @@ pub fn sum(all: &[MapFile]) -> Option<MapFile> {
         sum.provenance.seconds += other.provenance.seconds;
     }
     average(&mut sum, all.len() as f32);
+    add_rates(&mut sum, all);
     Some(sum)
 }
 
@@ -51,7 +45,7 @@ fn add_maps(sum: &mut Maps, other: &Maps) {
     sum.objective += &other.objective;
     sum.r_squared += &other.r_squared;
     sum.r_squared_log += &other.r_squared_log;
-    sum.live_time = sum.live_time.take().zip(other.live_time.as_ref()).map(|(a, b)| a + b);
+    sum.live_time = added(sum.live_time.take(), other.live_time.as_ref());
     sum.status.zip_mut_with(&other.status, |a, &b| *a = (*a).max(b));
     sum.steps.zip_mut_with(&other.steps, |a, &b| *a = (*a).max(b));
 }
@@ -71,7 +65,31 @@ fn add_times(sum: &mut Times, other: &Times) {
         (&mut sum.input_rate, &other.input_rate),
         (&mut sum.output_rate, &other.output_rate),
     ] {
-        *a = a.take().zip(b.as_ref()).map(|(a, b)| a + b);
+        *a = added(a.take(), b.as_ref());
+    }
+}
+
+fn added(a: Option<Array2<f32>>, b: Option<&Array2<f32>>) -> Option<Array2<f32>> {
+    a.zip(b).map(|(a, b)| a + b)
+}
+
+/// Rates of the sum, from averaged times: those of the detectors, added.
+fn add_rates(sum: &mut MapFile, all: &[MapFile]) {
+    let MapFile { maps, times, .. } = sum;
+    let Some(live) = &mut maps.live_time else { return };
+    let rates = all.iter().map(|one| one.maps.rates().0);
+    maps.added_rates = rates.reduce(|a, b| a + b);
+    let totals = all.iter().map(|one| one.maps.total_rates());
+    let total = totals.reduce(|a, b| a + b).expect("a sum has parts");
+    Zip::from(&mut *live).and(&maps.total_counts).and(&total).for_each(|live, &counts, &rate| {
+        // without counts the mean is as good as any
+        *live = if counts == 0.0 { *live } else { counts / rate };
+    });
+    times.live = Some(live.clone());
+    if let (Some(input), Some(output), Some(real)) =
+        (&times.input_rate, &mut times.output_rate, &times.real)
+    {
+        *output = input * &*live / real;
     }
 }
 

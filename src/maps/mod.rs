@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2, Array3, Axis};
 
 pub use self::colours::viridis;
-pub use self::family::{family, sum};
+pub use self::family::sum;
 pub use self::hdf5::{Writer, create, write_modelled};
 use crate::error::Result;
+pub use crate::output::Overwrite;
 use crate::scan::{Axes, Metadata, Scalers, Times};
 
 /// The maps of one detector. NaN where a pixel could not be fitted.
@@ -44,12 +45,18 @@ pub struct Maps {
     pub total_counts: Array2<f32>,
     /// Time that makes counts into counts per second, `[row, col]` \[s\]; `None` when unknown.
     pub live_time: Option<Array2<f32>>,
+    /// Counts per second that are no counts over one time, `[K, row, col]` \[cts/s\]: of a sum of detectors that
+    /// each have a live time.
+    pub added_rates: Option<Array3<f32>>,
 }
 
 impl Maps {
     /// Counts per second where the live time is known, else counts; and their unit. NaN in a pixel that
     /// counted for no time.
     pub fn rates(&self) -> (Array3<f32>, &'static str) {
+        if let Some(rates) = &self.added_rates {
+            return (rates.clone(), "cts/s");
+        }
         match self.seconds() {
             Some(live) => (&self.amplitudes / &live.insert_axis(Axis(0)), "cts/s"),
             None => (self.amplitudes.clone(), "counts"),
@@ -114,25 +121,14 @@ pub struct Provenance {
     pub configuration: String,
     /// Engine and device, e.g. `cpu, AVX-512, f32`.
     pub engine: String,
-    /// Ranks and threads, and what carries the messages.
+    /// Ranks and their threads, and what carries the messages.
     pub cluster: String,
-    /// Input file.
-    pub input: PathBuf,
-    /// Its SHA-256, hexadecimal.
-    pub input_sha256: String,
+    /// Every file of the scan, the one that was opened first, with its SHA-256, hexadecimal.
+    pub inputs: Vec<(PathBuf, String)>,
     /// When the run began, ISO 8601, UTC.
     pub started: String,
     /// How long it took \[s\].
     pub seconds: f64,
-}
-
-/// May an existing file be replaced?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// It may.
-    Yes,
-    /// It may not.
-    No,
 }
 
 /// What a map file does about the spectra themselves.

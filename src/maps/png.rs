@@ -52,7 +52,8 @@ pub fn write(folder: &Path, content: &MapFile) -> Result<()> {
         let range = format!("{} to {} {unit}", figure(scale.low), figure(scale.high));
         picture.write(&folder.join(format!("{name}.png")), name, &range)?;
     }
-    let title = content.provenance.input.display().to_string();
+    let scan = content.provenance.inputs.first();
+    let title = scan.map(|(file, _)| file.display().to_string()).unwrap_or_default();
     let range = format!("{unit}, each map on its own scale");
     overview::draw(names, &values, unit).write(&folder.join(OVERVIEW), &title, &range)
 }

@@ -1,12 +1,11 @@
 //! `xrfit calibrate`: the first pass of every detector, into a configuration.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use ndarray::Array1;
 
-use super::{
-    Chosen, begin, detectors, numbered, on_rank_0, problem, resolve, resolve_common, sum, tiles,
-};
+use super::output::inputs;
+use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum, tiles};
 use crate::calibrate::{Calibration, Search, calibrate, refine};
 use crate::cli::{CalibrateArgs, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
@@ -14,19 +13,17 @@ use crate::config::{self, Detector, Settings};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::scan::{self, ScanReader};
+use crate::output::{self, numbered};
+use crate::scan::{self, ScanInfo, ScanReader};
 
 pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()> {
     let mut scan = begin(&args.scan, &args.work, cluster)?;
     let info = scan.info().clone();
     let common = cluster.agree(resolve_common(&args.fit, &info))?;
     let chosen = cluster.agree(detectors(common.detector, &info))?;
+    // what cannot be written is found before the first pass
+    on_rank_0(cluster, || vacant(args, &chosen, &info))?;
     for which in chosen {
-        let outputs = [&args.output, &args.override_out]
-            .map(|o| o.as_deref().map(|o| numbered(o, which.index)));
-        on_rank_0(cluster, || {
-            outputs.iter().flatten().try_for_each(|o| vacant(o, args.overwrite))
-        })?;
         let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
         if let Some(free) = &args.fit.free {
             settings = settings.with_first_pass_free(free);
@@ -35,19 +32,43 @@ pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()>
         let mut settings = first_pass(&mut *scan, &settings, which, search, &args.work, cluster)?;
         // the calibration is this detector's alone
         settings.detector = which.number().map_or(Detector::Sum, Detector::Index);
-        on_rank_0(cluster, || {
-            let [toml, override_out] = &outputs;
-            if let Some(path) = toml {
-                write(path, &settings.to_toml())?;
-            }
-            if let Some(path) = override_out {
-                write(path, &config::write_override(&settings))?;
-            }
-            if toml.is_none() && override_out.is_none() {
-                print!("{}", settings.to_toml());
-            }
-            Ok(())
-        })?;
+        on_rank_0(cluster, || write(args, which, &settings))?;
+    }
+    Ok(())
+}
+
+/// The configuration and the override file of a detector, as far as they are asked for.
+fn outputs(args: &CalibrateArgs, which: Chosen) -> [Option<PathBuf>; 2] {
+    [&args.output, &args.override_out].map(|o| o.as_deref().map(|o| numbered(o, which.index)))
+}
+
+/// Sees that every output can be written, and that none replaces the scan or another.
+fn vacant(args: &CalibrateArgs, chosen: &[Chosen], scan: &ScanInfo) -> Result<()> {
+    let all: Vec<PathBuf> = chosen.iter().flat_map(|&w| outputs(args, w)).flatten().collect();
+    for (i, path) in all.iter().enumerate() {
+        if all[..i].iter().any(|other| output::is_same(other, path)) {
+            return Err(Error::file(
+                path,
+                "is both a configuration and an override file; give --output and --override-out different names",
+            ));
+        }
+        output::check(path, args.overwrite.into(), &inputs(scan))?;
+    }
+    Ok(())
+}
+
+/// Writes what is asked for; the configuration goes to the terminal where nothing is.
+fn write(args: &CalibrateArgs, which: Chosen, settings: &Settings) -> Result<()> {
+    let outputs = outputs(args, which);
+    if outputs.iter().all(Option::is_none) {
+        print!("{}", settings.to_toml());
+    }
+    let texts = [Settings::to_toml, config::write_override];
+    for (path, text) in outputs.iter().zip(texts) {
+        if let Some(path) = path {
+            output::write(path, args.overwrite.into(), &text(settings))?;
+            log::info!("wrote {}", path.display());
+        }
     }
     Ok(())
 }
@@ -161,21 +182,4 @@ fn tell(found: &Calibration, chosen: Chosen, bystanders: &[String], search: Sear
             bystanders.join(", ")
         );
     }
-}
-
-/// Refuses to replace a file that nobody gave up.
-fn vacant(path: &Path, overwrite: bool) -> Result<()> {
-    if !overwrite && path.exists() {
-        return Err(Error::file(
-            path,
-            "the file exists (it would be lost); give --overwrite or another name",
-        ));
-    }
-    Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|e| Error::file(path, format!("cannot be written: {e}")))?;
-    log::info!("wrote {}", path.display());
-    Ok(())
 }

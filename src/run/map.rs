@@ -1,7 +1,8 @@
 //! `xrfit map`: every pixel of every detector, into map files.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Instant, SystemTime};
 
 use ndarray::{Array1, s};
@@ -37,11 +38,21 @@ pub(super) fn run(args: &MapArgs, cluster: &mut dyn Cluster) -> Result<()> {
         outputs = Some((each.collect::<Result<Vec<_>>>()?, sum));
         Ok(())
     })?;
+    // beside the fits, once for all detectors
+    let read = info.files.clone();
+    let mut hashing = (cluster.rank() == 0).then(|| thread::spawn(move || checksums(read)));
+    let mut inputs = Vec::new();
     let mut files = Vec::new();
     for (i, &which) in chosen.iter().enumerate() {
         let file = one(args, &mut *scan, which, cluster)?;
         on_rank_0(cluster, || {
-            let (Some((each, _)), Some((file, began))) = (&outputs, file) else { unreachable!() };
+            let (Some((each, _)), Some((mut file, began))) = (&outputs, file) else {
+                unreachable!()
+            };
+            if let Some(hashing) = hashing.take() {
+                inputs = hashing.join().expect("checksums do not panic")?;
+            }
+            file.provenance.inputs.clone_from(&inputs);
             each[i].write(&file, &mut *scan)?;
             summary(&file.maps, which, began);
             files.push(file);
@@ -87,14 +98,13 @@ fn one(
     fit_tiles(args, scan, which, (&*engine, &problem), &mut assembly, cluster)?;
     let mut file = Ok(None);
     if cluster.rank() == 0 {
-        let provenance = provenance(&settings, &*engine, &info.path).map(|made| Provenance {
+        let provenance = Provenance {
             seconds: began.elapsed().as_secs_f64(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
-            cluster: format!("{} ranks, {}", cluster.size(), cluster.describe()),
-            ..made
-        });
-        file = provenance
-            .and_then(|made| finish(scan, (&*engine, &problem), assembly, times, made))
+            cluster: workers(cluster),
+            ..provenance(&settings, &*engine)
+        };
+        file = finish(scan, (&*engine, &problem), assembly, times, provenance)
             .map(|file| Some((file, began)));
     }
     cluster.agree(file)
@@ -180,21 +190,31 @@ fn finish(
     })
 }
 
-fn provenance(settings: &Settings, engine: &dyn Engine, input: &Path) -> Result<Provenance> {
-    Ok(Provenance {
+fn provenance(settings: &Settings, engine: &dyn Engine) -> Provenance {
+    Provenance {
         version: env!("CARGO_PKG_VERSION").into(),
         commit: env!("XRFIT_COMMIT").into(),
         command: command_line(),
         configuration: settings.to_toml(),
         engine: engine.describe(),
-        input: input.to_path_buf(),
-        input_sha256: checksum(input)?,
         ..Provenance::default()
-    })
+    }
+}
+
+/// Ranks and threads, and what carries the messages. Ranks of other machines may have other threads.
+fn workers(cluster: &dyn Cluster) -> String {
+    let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let threads = several(rayon::current_num_threads(), "thread");
+    let place = if cluster.size() == 1 { "" } else { " on the first" };
+    format!("{}, {threads}{place}, {}", several(cluster.size(), "rank"), cluster.describe())
 }
 
 fn command_line() -> String {
     std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+fn checksums(files: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
+    files.into_iter().map(|file| checksum(&file).map(|sum| (file, sum))).collect()
 }
 
 fn checksum(path: &Path) -> Result<String> {

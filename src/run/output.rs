@@ -6,7 +6,8 @@ use super::Chosen;
 use crate::cli::MapArgs;
 use crate::error::{Error, Result};
 use crate::fit;
-use crate::maps::{self, MapFile, Overwrite, Spectra, SpectraPolicy};
+use crate::maps::{self, MapFile, Spectra, SpectraPolicy};
+use crate::output::{self, Overwrite};
 use crate::scan::{Detector, ScanInfo, ScanReader, spectra_of};
 
 /// Spectra are copied up to this size when nobody says \[bytes\].
@@ -43,7 +44,7 @@ impl Output {
         let number = which.index;
         let folder = |f: &PathBuf| number.map_or(f.clone(), |i| f.join(format!("detector{i}")));
         let output = Self {
-            path: number.map_or_else(|| args.output.clone(), |i| maps::family(&args.output, i)),
+            path: output::numbered(&args.output, number),
             pictures: args.png.as_ref().map(folder),
             overwrite: args.overwrite.into(),
             detector: which.detector,
@@ -75,16 +76,7 @@ impl Output {
 
     /// Fails before a long run rather than after it.
     fn check(&self, scan: &ScanInfo) -> Result<()> {
-        let inputs = scan.spectra_links.iter().map(|(file, _)| file).chain([&scan.path]);
-        for input in inputs {
-            if is_same(input, &self.path) {
-                return Err(Error::file(
-                    &self.path,
-                    "is the scan itself (it would be lost); give the map file another name",
-                ));
-            }
-        }
-        maps::create(&self.path, self.overwrite)?;
+        output::check(&self.path, self.overwrite, &inputs(scan))?;
         self.pictures.iter().try_for_each(|folder| maps::png::prepare(folder, self.overwrite))
     }
 
@@ -108,6 +100,11 @@ impl Output {
     }
 }
 
+/// The files of a scan, none of which an output may replace.
+pub(super) fn inputs(scan: &ScanInfo) -> Vec<(&'static str, &Path)> {
+    scan.files.iter().map(|file| ("the scan", &**file)).collect()
+}
+
 /// Where the input holds a detector's spectra in the order of a map file.
 fn link(scan: &ScanInfo, detector: Detector) -> Option<(&Path, &str)> {
     let Detector::One(index) = detector else { return None };
@@ -118,11 +115,4 @@ fn link(scan: &ScanInfo, detector: Detector) -> Option<(&Path, &str)> {
 fn unasked(scan: &ScanInfo) -> SpectraPolicy {
     let bytes = scan.pixels().saturating_mul(scan.channels * size_of::<f32>());
     if bytes <= MOST_COPIED { SpectraPolicy::Copy } else { SpectraPolicy::None }
-}
-
-fn is_same(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
 }

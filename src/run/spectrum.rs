@@ -8,11 +8,17 @@ use crate::engine;
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::maps::{self, Modelled};
+use crate::output;
 use crate::problem::{Background, Problem};
 use crate::scan;
 
 pub(super) fn run(args: &SpectrumArgs) -> Result<()> {
     let case = Case::read(&args.case)?;
+    let observed = args.observed.iter().map(|path| ("the observed spectrum", &**path));
+    let named = case.files.iter().map(|path| ("a file of the case", &**path));
+    let read: Vec<_> =
+        [("the case", &*args.case)].into_iter().chain(observed).chain(named).collect();
+    output::check(&args.output, args.overwrite.into(), &read)?;
     let problem = &case.problem;
     let observed = args
         .observed

@@ -44,6 +44,7 @@ pub(super) fn open(path: &Path, options: OpenOptions) -> Result<Option<Box<dyn S
     let [channels, rows, cols] = spectra.shape();
     let mut info = ScanInfo {
         path: path.to_path_buf(),
+        files: vec![path.to_path_buf()],
         format: if name == SPECTRA[0] {
             "analysed MAPS HDF5, version 10"
         } else {

@@ -50,6 +50,7 @@ impl MapsRaw {
         let [channels, rows, cols] = spectra.shape();
         let info = ScanInfo {
             path: path.to_path_buf(),
+            files: vec![path.to_path_buf()],
             format: "MAPS_RAW fly-scan HDF5",
             rows,
             cols,

@@ -22,13 +22,11 @@ use self::raster::Raster;
 use self::record::{Header, Record, extra_pvs};
 use self::xdr::{DAMAGED, Xdr};
 use super::{Axes, Metadata, OpenOptions, Scalers, ScanInfo, ScanReader, Times};
+use crate::constants::MOST_CHANNELS;
 use crate::error::{Error, Result};
 
 /// Format name.
 const FORMAT: &str = "EPICS MDA";
-
-/// Channels of any spectrum recorded so far; a larger number is a damaged one.
-const MOST_CHANNELS: usize = 65536;
 
 /// Channels that spectrometers at APS have; a line of so many points without a positioner is a spectrum.
 const SPECTRUM_CHANNELS: [usize; 5] = [1000, 1024, 2000, 2048, 4096];
@@ -112,6 +110,7 @@ impl<S: Read + Seek> Positions<S> {
         };
         let mut info = ScanInfo {
             path: path.to_path_buf(),
+            files: vec![path.to_path_buf()],
             format: FORMAT,
             rows: raster.rows,
             cols: raster.cols,

@@ -28,6 +28,8 @@ use crate::error::{Error, Result};
 pub struct ScanInfo {
     /// The file that was opened.
     pub path: PathBuf,
+    /// Every file that the scan is read from, the one that was opened first.
+    pub files: Vec<PathBuf>,
     /// Format in words, e.g. `EPICS MDA`.
     pub format: &'static str,
     /// Rows of the map (the slow axis).

@@ -21,13 +21,13 @@ use self::chunk::Chunks;
 pub(super) use self::chunk::storage;
 use self::sample::{Block, Piece, Sample};
 use super::hdf5_file::Hdf5File;
+use crate::constants::MOST_CHANNELS;
 use crate::error::{Error, Result};
 
 /// Unpacked bytes that are worked on at once, unless a single chunk is larger.
 const IN_FLIGHT: usize = 64 << 20;
 
-/// Limits beyond which a shape is a damaged one.
-const MOST_CHANNELS: usize = 65536;
+/// Beyond this a shape is a damaged one.
 const MOST_PIXELS: usize = 100_000_000;
 
 /// Pixels that one thread turns from images into spectra at once.

@@ -56,6 +56,12 @@ pub(super) fn string(group: &Group, name: &str, value: &str) -> Result<()> {
     group.new_dataset::<VarLenUnicode>().create(name)?.write_scalar(&text(value))
 }
 
+/// Strings of any length.
+pub(super) fn strings<S: AsRef<str>>(group: &Group, name: &str, values: &[S]) -> Result<()> {
+    let values: Vec<VarLenUnicode> = values.iter().map(|v| text(v.as_ref())).collect();
+    group.new_dataset_builder().with_data(&values).create(name).map(drop)
+}
+
 /// One number.
 pub(super) fn scalar<T: H5Type>(group: &Group, name: &str, value: T) -> Result<Dataset> {
     let data = group.new_dataset::<T>().create(name)?;

@@ -119,11 +119,13 @@ fn provenance(parent: &Group, content: &MapFile) -> Result<()> {
         ("configuration", &p.configuration),
         ("engine", &p.engine),
         ("cluster", &p.cluster),
-        ("input", &p.input.to_string_lossy()),
-        ("input_sha256", &p.input_sha256),
         ("started", &p.started),
     ] {
         put::string(&group, name, value)?;
     }
+    let (files, sums): (Vec<_>, Vec<_>) =
+        p.inputs.iter().map(|(file, sum)| (file.to_string_lossy(), sum)).unzip();
+    put::strings(&group, "inputs", &files)?;
+    put::strings(&group, "inputs_sha256", &sums)?;
     put::label(&*put::scalar(&group, "seconds", p.seconds)?, "units", "s")
 }

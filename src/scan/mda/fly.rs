@@ -31,6 +31,7 @@ impl FlyScan {
             Error::file(spectra_path, "holds no /MAPS_RAW/data_a, the spectra of a fly scan")
         })?;
         let mut info = spectra.info().clone();
+        info.files.insert(0, path.clone());
         info.path = path;
         info.format = FORMAT;
         info.notes.push(format!("a fly scan; its spectra are in {}", spectra_path.display()));
