@@ -2,7 +2,6 @@
 //! for, and a bad pixel or a dead detector costs itself alone.
 
 #[path = "common/program.rs"]
-#[expect(dead_code, reason = "the scans here are of another kind")]
 mod program;
 
 use std::path::Path;
@@ -191,4 +190,16 @@ fn an_element_stays_when_the_elastic_peak_moves_below_its_edge() {
         file.dataset("MAPS/XRF_Analyzed/Fitted/xrfit/Counts").unwrap().read().unwrap();
     let zinc: f32 = counts.index_axis(ndarray::Axis(0), 2).iter().filter(|y| y.is_finite()).sum();
     assert!(zinc > 100.0, "zinc: {zinc} counts in all pixels");
+}
+
+#[test]
+fn override_files_that_are_numbered_alone_are_found_beside_the_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    scan(folder, 2, |_, _| ());
+    let written = ["calibrate", "scan.h5", "--override-out", "maps_fit_parameters_override.txt"];
+    xrfit(folder, &[&written[..], &FIT[..4]].concat());
+    let said = xrfit(folder, &["map", "scan.h5", "--iterations", "50", "-o", "maps.h5"]);
+    assert!(said.contains("override.txt1"), "{said}");
+    assert!(folder.join("maps.h51").exists(), "the second detector's maps");
 }
