@@ -3,6 +3,7 @@
 //! Puts scan, configuration, engine, ranks and maps together; names no HDF5, MPI or CUDA.
 
 mod calibrate;
+mod inspect;
 mod map;
 mod output;
 mod spectrum;
@@ -32,11 +33,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
         Command::Calibrate(args) => calibrate::run(&args, cluster),
         Command::Spectrum(args) => on_rank_0(cluster, || spectrum::run(&args)),
         Command::Simulate(args) => on_rank_0(cluster, || simulate::write(&args)),
-        Command::Inspect(args) => on_rank_0(cluster, || {
-            let options = OpenOptions { file_locking: !args.no_file_locking };
-            print!("{}", scan::inspect(&args.file, options)?);
-            Ok(())
-        }),
+        Command::Inspect(args) => on_rank_0(cluster, || inspect::run(&args)),
         Command::Check(args) => on_rank_0(cluster, || {
             let settings = resolve(&args.fit, None, None)?;
             print!("{}", config::check(&settings));

@@ -209,6 +209,10 @@ fn detectors_differ_as_their_truth_says() {
 
     let inspect = succeed(Command::new(XRFIT).arg("inspect").arg(&scan));
     let said = String::from_utf8_lossy(&inspect.stdout).into_owned();
+    assert!(
+        said.contains("OUT.h50 to OUT.h51") && said.contains("a link to these spectra"),
+        "{said}"
+    );
     assert!(said.contains("2 detectors") && said.contains("9 rows x 11 columns"), "{said}");
     let maps = folder.path().join("maps.h5");
     succeed(map(&scan, &maps).args(["--detector", "each"]));

@@ -38,8 +38,7 @@ impl Output {
                 )));
             }
             (Some(asked), _) => asked,
-            (None, Some(_)) => SpectraPolicy::Link,
-            (None, None) => unasked(scan),
+            (None, _) => policy(scan, which.detector),
         };
         let number = which.index;
         let folder = |f: &PathBuf| number.map_or(f.clone(), |i| f.join(format!("detector{i}")));
@@ -109,6 +108,11 @@ pub(super) fn inputs(scan: &ScanInfo) -> Vec<(&'static str, &Path)> {
 fn link(scan: &ScanInfo, detector: Detector) -> Option<(&Path, &str)> {
     let Detector::One(index) = detector else { return None };
     scan.spectra_links.get(index).map(|(file, dataset)| (file.as_path(), dataset.as_str()))
+}
+
+/// What becomes of a detector's spectra when nobody says.
+pub(super) fn policy(scan: &ScanInfo, detector: Detector) -> SpectraPolicy {
+    if link(scan, detector).is_some() { SpectraPolicy::Link } else { unasked(scan) }
 }
 
 /// What becomes of spectra that cannot be linked.
