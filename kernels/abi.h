@@ -1,7 +1,7 @@
 // The C ABI between kernels/ and src/kernels.rs. Plain data; both sides state the same layouts, and
 // xrf_sizes() lets a test compare them. Arrays of counts are float or double by engine.
 #pragma once
-#include <stdint.h>
+#include "portable.cuh"
 
 // How a parameter is called and what it starts as: one row of parameters.cuh.
 struct XrfParameterRow {

@@ -31,8 +31,9 @@ XRF_FN bool in_use(const XrfProblem &q, const double *v, int a, int b) {
     return v[a] != 0 || v[b] != 0 || q.free[a] || q.free[b];
 }
 
-// Chooses lines and terms from the start of a fit; they stay, so that the objective is continuous.
-template <class T> XRF_FN void switch_on(const XrfProblem &q, const double *v, Workspace<T> &w) {
+// Chooses lines and terms from the start of a fit; they stay, so that the objective is continuous. Lines are
+// put in order of their components.
+template <class T> XRF_FN void choose(const XrfProblem &q, const double *v, Workspace<T> &w) {
     const bool tails = q.tail != XRF_TAIL_NONE;
     w.alpha_tail = tails && in_use(q, v, F_TAIL_OFFSET, F_TAIL_LINEAR);
     w.beta_tail = tails && in_use(q, v, KB_F_TAIL_OFFSET, KB_F_TAIL_LINEAR);
@@ -42,26 +43,37 @@ template <class T> XRF_FN void switch_on(const XrfProblem &q, const double *v, W
     w.line_step = in_use(q, v, F_STEP_OFFSET, F_STEP_LINEAR);
     w.si_escape = in_use(q, v, SI_ESCAPE, SI_ESCAPE);
     w.ge_escape = in_use(q, v, GE_ESCAPE, GE_ESCAPE);
+    w.total = w.si_escape || w.ge_escape ? w.scratch : w.model;
     int n = 0;
-    for (int l = 0; l < q.n_lines; ++l) {
-        if (q.edge[l] >= v[COHERENT_SCT_ENERGY] || !(q.ratio[l] > 0) || !(q.energy[l] > 0)) continue;
-        w.line_energy[n] = q.energy[l];
-        w.line_ratio[n] = q.ratio[l];
-        w.line_mu[n] = q.mu[l];
-        w.line_width[n] = q.width[l];
-        w.line_component[n] = q.component[l];
-        w.line_family[n] = q.family[l];
-        ++n;
+    for (int k = 0; k < q.n_components; ++k) {
+        w.first_line[k] = n;
+        for (int l = 0; l < q.n_lines; ++l) {
+            if (q.component[l] != k) continue;
+            if (q.edge[l] >= v[COHERENT_SCT_ENERGY] || !(q.ratio[l] > 0) || !(q.energy[l] > 0)) continue;
+            w.line_energy[n] = q.energy[l];
+            w.line_ratio[n] = q.ratio[l];
+            w.line_mu[n] = q.mu[l];
+            w.line_width[n] = q.width[l];
+            w.line_component[n] = k;
+            w.line_family[n] = q.family[l];
+            ++n;
+        }
     }
-    w.n_lines = n;
+    w.first_line[q.n_components] = w.n_lines = n;
 }
 
-// Peaks 0 .. n_lines.
-template <class T> XRF_FN void line_peaks(const XrfProblem &q, const double *v, Workspace<T> &w) {
+template <class Team, class T> XRF_FN void switch_on(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    if (team.leads()) choose(q, v, w);
+    team.sync();
+}
+
+// Peaks 0 .. n_lines: the lines, in their order.
+template <class Team, class T>
+XRF_FN void line_peaks(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     Peaks<T> &p = w.peaks;
     const double g = v[ENERGY_SLOPE];
     const bool any_tail = w.alpha_tail || w.beta_tail;
-    XRF_SIMD for (int l = 0; l < w.n_lines; ++l) {
+    XRF_SIMD XRF_SHARE(team, l, w.n_lines) {
         const double energy = w.line_energy[l], mu = w.line_mu[l];
         const int family = w.line_family[l];
         const double sigma = peak_width(q, v, energy);
@@ -85,7 +97,6 @@ template <class T> XRF_FN void line_peaks(const XrfProblem &q, const double *v, 
         p.tail_coef[l] = tailed ? area * magnitude(tail) * g / (2 * gamma * sigma) : 0.0;
         p.kind[l] = (tailed ? PEAK_TAIL : 0) | (w.line_step ? PEAK_STEP : 0);
     }
-    p.n = w.n_lines;
 }
 
 // What every peak gives back, whatever it belongs to.
@@ -126,36 +137,62 @@ template <class T> XRF_FN double pull_gamma(const Peaks<T> &p, int i) {
     return p.tail_coef[i] * inv * (-tail + inv * (p.sums[SUM_GAMMA][i] - inv * tail));
 }
 
-// dL/d parameters and dL/d log10 amplitudes of the lines, added to `gradient` [N_PARAMETERS + K].
+// dL/d parameters of line l, added to `gradient`; returns dL/d log area.
 template <class T>
-XRF_FN void pull_lines(const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w,
-                       double *gradient) {
+XRF_FN double pull_line(const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w, int l,
+                        double (&gradient)[N_PARAMETERS]) {
     const Peaks<T> &p = w.peaks;
-    for (int l = 0; l < w.n_lines; ++l) {
-        const Pull pull = pull_peak(a, p, l, gradient);
-        const double energy = p.energy[l], mu = w.line_mu[l];
-        gradient[N_PARAMETERS + w.line_component[l]] += log_ten() * pull.value;
-        pull_width(q, v, energy, p.sigma[l], pull.sigma, gradient);
-        const double per_norm = w.line_family[l] == XRF_M ? 0.0 : pull.value / w.norm[l];
-        if (p.kind[l] & PEAK_TAIL) {
-            // d(m)/d f_tail = B T - m / N
-            const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * p.gamma[l] * p.sigma[l]);
-            const double f = (unit * p.sums[SUM_TAIL][l] - per_norm) * direction(w.tail_fraction[l]);
-            const bool alpha = w.line_family[l] == XRF_ALPHA;
-            gradient[alpha ? F_TAIL_OFFSET : KB_F_TAIL_OFFSET] += f;
-            gradient[alpha ? F_TAIL_LINEAR : KB_F_TAIL_LINEAR] += f * mu;
-            // dG/d GAMMA_OFFSET = width, dG/d GAMMA_LINEAR = E width
-            const double raw = v[GAMMA_OFFSET] + v[GAMMA_LINEAR] * energy;
-            const double g = pull_gamma(p, l) * direction(raw) * w.line_width[l];
-            gradient[GAMMA_OFFSET] += g;
-            gradient[GAMMA_LINEAR] += g * energy;
+    const Pull pull = pull_peak(a, p, l, gradient);
+    const double energy = p.energy[l], mu = w.line_mu[l];
+    pull_width(q, v, energy, p.sigma[l], pull.sigma, gradient);
+    const double per_norm = w.line_family[l] == XRF_M ? 0.0 : pull.value / w.norm[l];
+    if (p.kind[l] & PEAK_TAIL) {
+        // d(m)/d f_tail = B T - m / N
+        const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * p.gamma[l] * p.sigma[l]);
+        const double f = (unit * p.sums[SUM_TAIL][l] - per_norm) * direction(w.tail_fraction[l]);
+        if (w.line_family[l] == XRF_ALPHA) {
+            gradient[F_TAIL_OFFSET] += f;
+            gradient[F_TAIL_LINEAR] += f * mu;
+        } else {
+            gradient[KB_F_TAIL_OFFSET] += f;
+            gradient[KB_F_TAIL_LINEAR] += f * mu;
         }
-        if (p.kind[l] & PEAK_STEP) {
-            // d(m)/d f_step = B S - m / N
-            const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * energy);
-            const double f = (unit * p.sums[SUM_STEP][l] - per_norm) * direction(w.step_fraction[l]) * mu;
-            gradient[F_STEP_OFFSET] += f;
-            gradient[F_STEP_LINEAR] += f * energy;
-        }
+        // dG/d GAMMA_OFFSET = width, dG/d GAMMA_LINEAR = E width
+        const double raw = v[GAMMA_OFFSET] + v[GAMMA_LINEAR] * energy;
+        const double g = pull_gamma(p, l) * direction(raw) * w.line_width[l];
+        gradient[GAMMA_OFFSET] += g;
+        gradient[GAMMA_LINEAR] += g * energy;
     }
+    if (p.kind[l] & PEAK_STEP) {
+        // d(m)/d f_step = B S - m / N
+        const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * energy);
+        const double f = (unit * p.sums[SUM_STEP][l] - per_norm) * direction(w.step_fraction[l]) * mu;
+        gradient[F_STEP_OFFSET] += f;
+        gradient[F_STEP_LINEAR] += f * energy;
+    }
+    return pull.value;
+}
+
+// Can a line have a derivative with respect to parameter i?
+XRF_FN bool of_lines(int i) {
+    return i <= FWHM_FANOPRIME || (i >= F_STEP_OFFSET && i <= GAMMA_LINEAR);
+}
+
+// dL/d parameters and dL/d log10 amplitudes of the lines, into `gradient` [N_PARAMETERS + K].
+template <class Team, class T>
+XRF_FN void pull_lines(Team team, const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w,
+                       double *gradient) {
+    double mine[N_PARAMETERS] = {};
+    XRF_SHARE(team, l, w.n_lines) w.pulled[l] = pull_line(q, a, v, w, l, mine);
+    XRF_UNROLL for (int i = 0; i < N_PARAMETERS; ++i) {
+        const double sum = of_lines(i) ? team.sum(mine[i]) : 0.0;
+        if (team.leads()) gradient[i] = sum;
+    }
+    team.sync();
+    XRF_SHARE(team, k, q.n_components) {
+        double sum = 0;
+        for (int l = w.first_line[k]; l < w.first_line[k + 1]; ++l) sum += log_ten() * w.pulled[l];
+        gradient[N_PARAMETERS + k] = sum;
+    }
+    team.sync();
 }

@@ -25,25 +25,29 @@ XRF_FN int escape_shift(const Axis &a, int mode, double energy, int channel) {
     return shift > 0 && shift < a.count ? (int)shift : a.count;
 }
 
-// total(c) += fraction model(c + n)
-template <class T>
-XRF_FN void add_escape(const Axis &a, int mode, double energy, T fraction, const T *model, T *total) {
-    for (int c = 0; c < a.count; ++c) {
-        const int from = c + escape_shift(a, mode, energy, c);
-        if (from < a.count) total[c] += fraction * model[from];
-    }
+// Into from(c) the channel c + n whose photons escape into channel c.
+template <class Team> XRF_FN void find_escape(Team team, const Axis &a, int mode, double energy, int *from) {
+    XRF_SHARE(team, c, a.count) from[c] = c + escape_shift(a, mode, energy, c);
+    team.sync();
 }
 
-// weight(c + n) += fraction w'(c); returns dL/d fraction
-template <class T>
-XRF_FN double pull_escape(const Axis &a, int mode, double energy, T fraction, const T *model,
-                          const T *outer, T *weight) {
+// total(c) += fraction model(c + n)
+template <class Team, class T>
+XRF_FN void add_escape(Team team, int count, const int *from, T fraction, const T *model, T *total) {
+    XRF_SHARE(team, c, count)
+        if (from[c] < count) total[c] += fraction * model[from[c]];
+    team.sync();
+}
+
+// weight(c + n) += fraction w'(c); returns dL/d fraction. Several c may share a c + n: its member adds them,
+// in their order.
+template <class Team, class T>
+XRF_FN double pull_escape(Team team, int count, const int *from, T fraction, const T *model, const T *outer, T *weight) {
     double slope = 0;
-    for (int c = 0; c < a.count; ++c) {
-        const int from = c + escape_shift(a, mode, energy, c);
-        if (from >= a.count) continue;
-        weight[from] += fraction * outer[c];
-        slope += (double)outer[c] * (double)model[from];
-    }
-    return slope;
+    XRF_SHARE(team, c, count)
+        if (from[c] < count) slope += (double)outer[c] * (double)model[from[c]];
+    for (int c = 0; c < count; ++c)
+        if (from[c] < count && from[c] % Team::MEMBERS == team.member()) weight[from[c]] += fraction * outer[c];
+    team.sync();
+    return team.sum(slope);
 }

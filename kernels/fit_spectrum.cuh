@@ -29,16 +29,18 @@ template <class Team, class T>
 XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, Workspace<T> &w) {
     const int n = padded<Team>(q.count), k_max = q.n_components;
     const Axis a = axis_of(q, q.start);
-    switch_on(q, q.start, w);
+    switch_on(team, q, q.start, w);
     for (int k = 0; k < k_max; ++k) {
-        for (int i = 0; i < k_max; ++i) w.amplitude[i] = i == k ? 1.0 : 0.0;
+        XRF_SHARE(team, i, k_max) w.amplitude[i] = i == k ? 1.0 : 0.0;
+        team.sync();
         spectrum(team, q, a, q.start, w);
-        T *column = shared.columns + (long)k * n;
-        for (int c = 0; c < n; ++c) column[c] = c < q.count ? w.total[c] : T(0);
+        T *column = shared.columns + (int64_t)k * n;
+        XRF_SHARE(team, c, n) column[c] = c < q.count ? w.total[c] : T(0);
         for (int i = 0; i <= k; ++i) {
             double sum = 0;
-            for (int c = 0; c < q.count; ++c) sum += (double)column[c] * (double)shared.columns[(long)i * n + c];
-            shared.gram[k * k_max + i] = shared.gram[i * k_max + k] = sum;
+            XRF_SHARE(team, c, q.count) sum += (double)column[c] * (double)shared.columns[(int64_t)i * n + c];
+            sum = team.sum(sum);
+            if (team.leads()) shared.gram[k * k_max + i] = shared.gram[i * k_max + k] = sum;
         }
     }
 }
@@ -49,14 +51,16 @@ XRF_FN int32_t load_counts(Team team, const XrfProblem &q, const T *counts, Work
     const int n = padded<Team>(q.count);
     double sum = 0;
     bool finite = true, saturated = false;
-    for (int c = 0; c < n + Team::BLOCK; ++c) {
+    XRF_SHARE(team, c, n + Team::BLOCK) {
         const T y = c < q.count ? counts[q.first + c] : T(0);
         finite = finite && y >= T(0) && y < T(1e30);
         saturated = saturated || y >= T(q.saturation);
         sum += (double)y;
         w.counts[c] = y;
     }
-    *total = sum;
+    finite = !team.any(!finite);
+    saturated = team.any(saturated);
+    *total = sum = team.sum(sum);
     return !finite ? XRF_NOT_FINITE : saturated ? XRF_SATURATED : sum > 0 ? XRF_CONVERGED : XRF_EMPTY;
 }
 
@@ -65,17 +69,20 @@ template <class Team, class T>
 XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
     const int n = padded<Team>(q.count);
     const bool clip = q.clip_net_counts != 0;
-    XRF_SIMD for (int c = 0; c < n; ++c) {
+    XRF_SIMD XRF_SHARE(team, c, n) {
         const T net = w.counts[c] - w.background[c];
         w.net[c] = clip && net < T(0) ? T(0) : net;
     }
     for (int k = 0; k < q.n_components; ++k) {
-        const T *XRF_RESTRICT column = shared.columns + (long)k * n;
+        const T *XRF_RESTRICT column = shared.columns + (int64_t)k * n;
         T acc[Team::LANES] = {};
-        for (int b = 0; b < n; b += Team::BLOCK) XRF_EACH_LANE(team, j) acc[j] += column[b + j] * w.net[b + j];
-        w.linear[k] = (double)team.sum(acc);
+        for (int b = team.first(); b < n; b += Team::BLOCK)
+            XRF_EACH_LANE(team, j) acc[j] += column[b + j] * w.net[b + j];
+        const T sum = team.sum(acc);
+        if (team.leads()) w.linear[k] = (double)sum;
     }
-    solve_nnls(q.n_components, shared.gram, w.linear, w.passive, w.amplitude, w.factor);
+    if (team.leads()) solve_nnls(q.n_components, shared.gram, w.linear, w.passive, w.amplitude, w.factor);
+    team.sync();
 }
 
 // Objective at variables v, amplitudes from w.amplitude; dL/dtotal is left in w.weight.
@@ -92,12 +99,12 @@ template <class Team, class T>
 XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
     const int n = N_PARAMETERS + q.n_components;
     double *v = w.variables, best = 0, before = 0;
-    AdamClock clock = adam_begin(n, w);
+    AdamClock clock = adam_begin(team, n, w);
     int32_t status = XRF_STEP_LIMIT, step = 0;
     for (;; ++step) {
         const Axis a = axis_of(q, v);
         Scatter s;
-        linear_amplitudes(q, v, w);
+        linear_amplitudes(team, q, v, w);
         const double loss = evaluate(team, q, a, v, &s, w);
         if (!is_finite(loss)) {
             status = XRF_DIVERGED;
@@ -105,7 +112,7 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
         }
         if (step == 0 || loss < best) {
             best = loss;
-            for (int i = 0; i < n; ++i) w.best[i] = v[i];
+            XRF_SHARE(team, i, n) w.best[i] = v[i];
         }
         if (step == q.steps) break;
         if (q.tolerance > 0 && step % patience() == 0) {
@@ -116,10 +123,12 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
             before = best;
         }
         spectrum_adjoint(team, q, a, v, s, w);
-        adam_step(q, n, clock, v, w);
+        adam_step(team, q, n, clock, v, w);
     }
     *steps = step;
-    for (int i = 0; i < n; ++i) v[i] = w.best[i];
+    team.sync();
+    XRF_SHARE(team, i, n) v[i] = w.best[i];
+    team.sync();
     return status;
 }
 
@@ -129,7 +138,7 @@ XRF_FN void find_background(Team team, const XrfProblem &q, const SnipPlan &plan
                             const T *given, Workspace<T> &w) {
     const int n = padded<Team>(q.count);
     if (q.background == XRF_BACKGROUND_SNIP) snip(team, q, plan, counts, w.background, w.scratch);
-    for (int c = 0; c < n + Team::BLOCK; ++c) {
+    XRF_SHARE(team, c, n + Team::BLOCK) {
         const T b = c >= q.count || q.background == XRF_BACKGROUND_NONE ? T(0)
                     : q.background == XRF_BACKGROUND_GIVEN              ? given[c]
                                                                         : w.background[c];
@@ -150,22 +159,24 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
     const int n = N_PARAMETERS + q.n_components;
     const double nan = 0.0 / 0.0;
     Verdict r = {nan, nan, nan, 0, 0, XRF_EMPTY};
-    for (int i = 0; i < n; ++i) variables[i] = nan;
+    XRF_SHARE(team, i, n) variables[i] = nan;
     r.status = load_counts(team, q, counts, w, &r.counts);
     if (r.status != XRF_CONVERGED) return r;
     find_background(team, q, shared.snip, counts, given, w);
-    for (int i = 0; i < n; ++i) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
-    switch_on(q, w.variables, w);
+    XRF_SHARE(team, i, n) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
+    team.sync();
+    switch_on(team, q, w.variables, w);
     if (q.start_amplitudes || q.optimizer == XRF_NNLS) solve_amplitudes(team, q, shared, w);
     if (q.optimizer == XRF_ADAM) {
         if (q.start_amplitudes)
-            for (int k = 0; k < q.n_components; ++k) {
+            XRF_SHARE(team, k, q.n_components) {
                 const double amplitude = w.amplitude[k] > least_start() ? w.amplitude[k] : least_start();
                 w.variables[N_PARAMETERS + k] = logarithm(amplitude) / log_ten();
             }
+        team.sync();
         r.status = run_adam(team, q, w, &r.steps);
         if (r.status == XRF_DIVERGED) return r;
-        linear_amplitudes(q, w.variables, w);
+        linear_amplitudes(team, q, w.variables, w);
     }
     Scatter s;
     r.objective = evaluate(team, q, axis_of(q, w.variables), w.variables, &s, w);
@@ -173,14 +184,44 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         r.status = XRF_DIVERGED;
         return r;
     }
-    const Quality quality = r_squared(q.count, w.total, w.background, w.counts);
+    const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts);
     r.r_squared = quality.r_squared;
     r.r_squared_log = quality.r_squared_log;
-    for (int i = 0; i < N_PARAMETERS; ++i) variables[i] = w.variables[i];
-    for (int k = 0; k < q.n_components; ++k) variables[N_PARAMETERS + k] = w.amplitude[k];
-    for (int c = 0; c < q.count; ++c) {
+    XRF_SHARE(team, i, N_PARAMETERS) variables[i] = w.variables[i];
+    XRF_SHARE(team, k, q.n_components) variables[N_PARAMETERS + k] = w.amplitude[k];
+    XRF_SHARE(team, c, q.count) {
         fitted[c] = w.total[c] + w.background[c];
         background[c] = w.background[c];
     }
     return r;
+}
+
+// The model at variables v: total [count], every component [K, count] without escape or null, gradient of the
+// objective [variables] or null; returns the objective. No counts or no background counts as zeros.
+template <class Team, class T>
+XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts, const T *given, const double *v,
+                                T *total, T *components, double *gradient, Workspace<T> &w) {
+    const Axis a = axis_of(q, v);
+    Scatter scatter;
+    switch_on(team, q, v, w);
+    XRF_SHARE(team, c, padded<Team>(q.count)) {
+        w.counts[c] = counts && c < q.count ? counts[q.first + c] : T(0);
+        w.background[c] = given && c < q.count ? given[c] : T(0);
+    }
+    for (int k = 0; components && k < q.n_components; ++k) {
+        linear_amplitudes(team, q, v, w);
+        XRF_SHARE(team, i, q.n_components) w.amplitude[i] = i == k ? w.amplitude[i] : 0.0;
+        team.sync();
+        spectrum(team, q, a, v, w);
+        XRF_SHARE(team, c, q.count) components[(int64_t)k * q.count + c] = w.model[c];
+    }
+    linear_amplitudes(team, q, v, w);
+    const double objective = evaluate(team, q, a, v, &scatter, w);
+    XRF_SHARE(team, c, q.count) total[c] = w.total[c];
+    if (gradient) {
+        spectrum_adjoint(team, q, a, v, scatter, w);
+        XRF_SHARE(team, i, N_PARAMETERS + q.n_components) gradient[i] = w.gradient[i];
+    }
+    team.sync();
+    return objective;
 }

@@ -1,7 +1,5 @@
 // Entry points of the CPU engine and its memory; no formula. Compiled once per instruction set;
 // XRF_LEVEL names it.
-#include <stddef.h>
-#include <initializer_list>
 #include <stdlib.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -14,17 +12,6 @@
 
 namespace {
 
-// Hands out aligned pieces of one block; measures first, when the block is null.
-struct Carver {
-    char *block;
-    size_t used;
-    template <class U> void take(U *&p, size_t n) {
-        used = (used + 63) / 64 * 64;
-        p = block ? (U *)(block + used) : nullptr;
-        used += n * sizeof(U);
-    }
-};
-
 // Numbers too small for their type count as zero, as on a GPU; the former state returns at the end.
 struct FlushTiny {
 #if defined(__x86_64__)
@@ -34,65 +21,32 @@ struct FlushTiny {
 #endif
 };
 
-template <class T> size_t carve(const XrfProblem &q, Workspace<T> &w, char *block) {
-    Carver c = {block, 0};
-    const size_t n = padded<Thread>(q.count) + 2 * Thread::BLOCK, blocks = n / Thread::BLOCK;
-    const size_t peaks = q.n_lines + 4 + 8, vars = N_PARAMETERS + q.n_components + 8, k = q.n_components;
-    for (T **a : {&w.counts, &w.background, &w.net, &w.model, &w.weight, &w.scratch}) c.take(*a, n);
-    c.take(w.step_height, blocks + 1);
-    c.take(w.step_weight, blocks + 1);
-    Peaks<T> &p = w.peaks;
-    for (double **a : {&p.energy, &p.sigma, &p.gamma, &p.peak_coef, &p.step_coef, &p.tail_coef}) c.take(*a, peaks);
-    for (int **a : {&p.first, &p.count, &p.far_count, &p.kind, &p.offset}) c.take(*a, peaks);
-    for (T **a : {&p.x0, &p.x1, &p.x2}) c.take(*a, peaks);
-    for (double *&a : p.sums) c.take(a, peaks);
-    for (T **a : {&w.kept.peak, &w.kept.step, &w.kept.tail, &w.kept.slope}) c.take(*a, peaks * n);
-    for (double **a : {&w.line_energy, &w.line_ratio, &w.line_mu, &w.line_width, &w.area, &w.norm,
-                       &w.tail_fraction, &w.step_fraction})
-        c.take(*a, peaks);
-    for (int **a : {&w.line_component, &w.line_family}) c.take(*a, peaks);
-    for (double **a : {&w.amplitude, &w.variables, &w.gradient, &w.best, &w.moment1, &w.moment2}) c.take(*a, vars);
-    for (double **a : {&w.linear, &w.solution}) c.take(*a, k);
-    c.take(w.factor, k * k);
-    c.take(w.passive, k);
-    return c.used;
-}
-
 template <class T> void *new_workspace(const XrfProblem *q) {
-    Workspace<T> measure = {};
-    const size_t head = (sizeof(Workspace<T>) + 63) / 64 * 64, size = carve(*q, measure, nullptr);
-    char *block = (char *)aligned_alloc(64, (head + size + 63) / 64 * 64);
+    Workspace<T> measured = {};
+    Carver measure = {nullptr, sizeof(Workspace<T>)};
+    carve<Thread>(*q, measure, measure, measured);
+    const size_t size = (measure.used + 63) / 64 * 64;
+    char *block = (char *)aligned_alloc(64, size);
     if (!block) abort();
-    memset(block, 0, head + size);
+    memset(block, 0, size);
     Workspace<T> *w = (Workspace<T> *)block;
-    carve(*q, *w, block + head);
+    Carver carver = {block, sizeof(Workspace<T>)};
+    carve<Thread>(*q, carver, carver, *w);
     return w;
 }
 
 // Distances of every pass, and the stretches over which they advance evenly.
 SnipPlan new_snip_plan(const XrfProblem &q) {
-    SnipPlan plan = {};
-    const Axis a = axis_of(q, q.start);
-    const int n = q.count, last = n - 1, most = snip_max_passes();
-    double widest = 0;
-    for (int c = 0; c < q.n_channels; ++c) {
-        const double w = snip_width_at(q, a, c);
-        if (w > widest) widest = w;
-    }
-    plan.low = (int32_t *)malloc(sizeof(int32_t) * most * n);
-    plan.high = (int32_t *)malloc(sizeof(int32_t) * most * n);
-    plan.run_start = (int32_t *)malloc(sizeof(int32_t) * (most + 1));
-    plan.runs = (SnipRun *)malloc(sizeof(SnipRun) * most * n);
+    const int n = q.count, most = snip_max_passes();
+    int32_t *lows = (int32_t *)malloc(sizeof(int32_t) * most * n), *highs = (int32_t *)malloc(sizeof(int32_t) * most * n);
+    int32_t *run_start = (int32_t *)malloc(sizeof(int32_t) * (most + 1));
+    SnipRun *run = (SnipRun *)malloc(sizeof(SnipRun) * most * n);
+    if (!lows || !highs || !run_start || !run) abort();
+    const int passes = snip_distances(Thread(), q, axis_of(q, q.start), lows, highs);
     int runs = 0;
-    double shrink = 1;
-    for (int pass = 0; pass < most && (pass < 2 || widest * shrink >= 0.5); ++pass) {
-        int32_t *low = plan.low + pass * n, *high = plan.high + pass * n;
-        for (int c = 0; c < n; ++c) {
-            const double w = snip_width_at(q, a, q.first + c) * shrink;
-            low[c] = snip_low(q.first + c, w, q.first, q.first + last) - q.first;
-            high[c] = snip_high(q.first + c, w, q.first, q.first + last) - q.first;
-        }
-        plan.run_start[pass] = runs;
+    for (int pass = 0; pass < passes; ++pass) {
+        const int32_t *low = lows + pass * n, *high = highs + pass * n;
+        run_start[pass] = runs;
         for (int c = 0; c < n;) {
             SnipRun r = {c, 1, low[c], high[c], 1, 1};
             if (c + 1 < n) {
@@ -105,14 +59,12 @@ SnipPlan new_snip_plan(const XrfProblem &q) {
                         ++r.length;
                 }
             }
-            plan.runs[runs++] = r;
+            run[runs++] = r;
             c += r.length;
         }
-        plan.passes = pass + 1;
-        plan.run_start[pass + 1] = runs;
-        if (pass >= 2) shrink /= sqrt(2.0);
+        run_start[pass + 1] = runs;
     }
-    return plan;
+    return {passes, lows, highs, run_start, run};
 }
 
 template <class T> void *new_shared(const XrfProblem *q) {
@@ -133,10 +85,10 @@ template <class T> void drop_shared(void *p) {
     Shared<T> *s = (Shared<T> *)p;
     free(s->columns);
     free(s->gram);
-    free(s->snip.low);
-    free(s->snip.high);
-    free(s->snip.run_start);
-    free(s->snip.runs);
+    free((void *)s->snip.low);
+    free((void *)s->snip.high);
+    free((void *)s->snip.run_start);
+    free((void *)s->snip.runs);
     free(s);
 }
 
@@ -153,32 +105,11 @@ void fit(const XrfProblem *q, const void *shared, void *workspace, const XrfSpec
     out->status = v.status;
 }
 
-// The model at given variables: total, every component, objective and gradient against given counts.
 template <class T>
 void evaluate_at(const XrfProblem *q, void *workspace, const XrfSpectrum *s, XrfEvaluation *out) {
     FlushTiny flush;
-    Workspace<T> &w = *(Workspace<T> *)workspace;
-    const Axis a = axis_of(*q, s->start);
-    const int k_max = q->n_components;
-    Scatter scatter;
-    switch_on(*q, s->start, w);
-    for (int c = 0; c < q->count; ++c) {
-        w.counts[c] = s->counts ? ((const T *)s->counts)[q->first + c] : T(0);
-        w.background[c] = s->background ? ((const T *)s->background)[c] : T(0);
-    }
-    for (int k = 0; out->components && k < k_max; ++k) {
-        linear_amplitudes(*q, s->start, w);
-        for (int i = 0; i < k_max; ++i) w.amplitude[i] = i == k ? w.amplitude[i] : 0.0;
-        spectrum(Thread(), *q, a, s->start, w);
-        memcpy((T *)out->components + (size_t)k * q->count, w.model, sizeof(T) * q->count);
-    }
-    linear_amplitudes(*q, s->start, w);
-    out->objective = evaluate(Thread(), *q, a, s->start, &scatter, w);
-    memcpy(out->total, w.total, sizeof(T) * q->count);
-    if (out->gradient) {
-        spectrum_adjoint(Thread(), *q, a, s->start, scatter, w);
-        memcpy(out->gradient, w.gradient, sizeof(double) * (N_PARAMETERS + k_max));
-    }
+    out->objective = evaluate_spectrum(Thread(), *q, (const T *)s->counts, (const T *)s->background, s->start,
+                                       (T *)out->total, (T *)out->components, out->gradient, *(Workspace<T> *)workspace);
 }
 
 template <class T> void background_of(const XrfProblem *q, const void *shared, void *workspace, const void *counts, void *out) {

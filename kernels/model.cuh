@@ -13,7 +13,7 @@ XRF_FN void add_one(Team team, const Peaks<T> &p, int i, double cut, Workspace<T
     add_window<TAIL, STEP>(team, s, p.count[i], w.model + first, k.peak + o, k.step + o, k.tail + o, k.slope + o);
     if (TAIL && p.far_count[i] > 0)
         add_far_tail(team, s, p.count[i], p.far_count[i], (p.kind[i] & PEAK_MIRRORED) != 0, w.model + first);
-    if (STEP) w.step_height[first / Team::BLOCK] += T(2) * s.step;  // erfc(-inf) = 2
+    if (STEP && team.leads()) w.step_height[first / Team::BLOCK] += T(2) * s.step;  // erfc(-inf) = 2
 }
 
 // model and total of the placed peaks.
@@ -21,28 +21,34 @@ template <class Team, class T>
 XRF_FN void forward(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
     const int n = padded<Team>(a.count), blocks = n / Team::BLOCK;
     const bool steps = w.line_step || w.compton_step;
-    XRF_SIMD for (int c = 0; c < n + Team::BLOCK; ++c) w.model[c] = T(0);
-    if (steps) for (int b = 0; b <= blocks; ++b) w.step_height[b] = T(0);
+    XRF_SIMD XRF_SHARE(team, c, n + Team::BLOCK) w.model[c] = T(0);
+    if (steps && team.leads())
+        for (int b = 0; b <= blocks; ++b) w.step_height[b] = T(0);
     for (int i = 0; i < w.peaks.n; ++i) switch (w.peaks.kind[i] & (PEAK_TAIL | PEAK_STEP)) {
         case 0: add_one<Team, T, false, false>(team, w.peaks, i, a.cut, w); break;
         case PEAK_TAIL: add_one<Team, T, true, false>(team, w.peaks, i, a.cut, w); break;
         case PEAK_STEP: add_one<Team, T, false, true>(team, w.peaks, i, a.cut, w); break;
         default: add_one<Team, T, true, true>(team, w.peaks, i, a.cut, w);
     }
+    team.sync();
     if (steps) {
         T height = T(0);
         for (int b = blocks - 1; b >= 0; --b) {
             height += w.step_height[b + 1];
-            T *m = w.model + b * Team::BLOCK;
+            T *m = w.model + b * Team::BLOCK + team.first();
             XRF_EACH_LANE(team, j) m[j] += height;
         }
     }
-    w.total = w.model;
     if (!w.si_escape && !w.ge_escape) return;
-    w.total = w.scratch;
-    XRF_SIMD for (int c = 0; c < n; ++c) w.total[c] = w.model[c];
-    if (w.si_escape) add_escape(a, q.escape_shift, si_escape_energy(), T(v[SI_ESCAPE]), w.model, w.total);
-    if (w.ge_escape) add_escape(a, q.escape_shift, ge_escape_energy(), T(v[GE_ESCAPE]), w.model, w.total);
+    XRF_SIMD XRF_SHARE(team, c, n) w.total[c] = w.model[c];
+    if (w.si_escape) {
+        find_escape(team, a, q.escape_shift, si_escape_energy(), w.escaped_from);
+        add_escape(team, a.count, w.escaped_from, T(v[SI_ESCAPE]), w.model, w.total);
+    }
+    if (w.ge_escape) {
+        find_escape(team, a, q.escape_shift, ge_escape_energy(), w.escaped_from);
+        add_escape(team, a.count, w.escaped_from, T(v[GE_ESCAPE]), w.model, w.total);
+    }
 }
 
 template <class Team, class T, bool TAIL, bool STEP>
@@ -55,6 +61,7 @@ XRF_FN void sum_one(Team team, Peaks<T> &p, int i, double cut, const Workspace<T
                            k.slope + o, sums);
     if (TAIL && p.far_count[i] > 0)
         sum_far_tail(team, s, p.count[i], p.far_count[i], (p.kind[i] & PEAK_MIRRORED) != 0, w.weight + first, sums);
+    if (!team.leads()) return;
     for (int n = 0; n < N_SUMS; ++n) p.sums[n][i] = sums[n];
     if (STEP) p.sums[SUM_STEP][i] += 2 * w.step_weight[first / Team::BLOCK];
 }
@@ -67,23 +74,30 @@ template <class Team, class T>
 XRF_FN EscapeSlopes adjoint(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
     const int n = padded<Team>(a.count), blocks = n / Team::BLOCK;
     const bool steps = w.line_step || w.compton_step;
-    for (int c = a.count; c < n + Team::BLOCK; ++c) w.weight[c] = T(0);
+    for (int c = a.count + team.member(); c < n + Team::BLOCK; c += Team::MEMBERS) w.weight[c] = T(0);
+    team.sync();
     EscapeSlopes slopes = {0, 0};
     if (w.si_escape || w.ge_escape) {
         T *outer = w.scratch;  // the total is no longer needed
-        XRF_SIMD for (int c = 0; c < n; ++c) outer[c] = w.weight[c];
-        if (w.si_escape)
-            slopes.si = pull_escape(a, q.escape_shift, si_escape_energy(), T(v[SI_ESCAPE]), w.model, outer, w.weight);
-        if (w.ge_escape)
-            slopes.ge = pull_escape(a, q.escape_shift, ge_escape_energy(), T(v[GE_ESCAPE]), w.model, outer, w.weight);
+        XRF_SIMD XRF_SHARE(team, c, n) outer[c] = w.weight[c];
+        if (w.si_escape) {
+            find_escape(team, a, q.escape_shift, si_escape_energy(), w.escaped_from);
+            slopes.si = pull_escape(team, a.count, w.escaped_from, T(v[SI_ESCAPE]), w.model, outer, w.weight);
+        }
+        if (w.ge_escape) {
+            find_escape(team, a, q.escape_shift, ge_escape_energy(), w.escaped_from);
+            slopes.ge = pull_escape(team, a.count, w.escaped_from, T(v[GE_ESCAPE]), w.model, outer, w.weight);
+        }
     }
     if (steps) {
-        w.step_weight[0] = 0;
+        double below = 0;
         for (int b = 0; b < blocks; ++b) {
+            if (team.leads()) w.step_weight[b] = below;
             T lane[Team::LANES];
-            XRF_EACH_LANE(team, j) lane[j] = w.weight[b * Team::BLOCK + j];
-            w.step_weight[b + 1] = w.step_weight[b] + (double)team.sum(lane);
+            XRF_EACH_LANE(team, j) lane[j] = w.weight[b * Team::BLOCK + team.first() + j];
+            below += (double)team.sum(lane);
         }
+        if (team.leads()) w.step_weight[blocks] = below;
     }
     for (int i = 0; i < w.peaks.n; ++i) switch (w.peaks.kind[i] & (PEAK_TAIL | PEAK_STEP)) {
         case 0: sum_one<Team, T, false, false>(team, w.peaks, i, a.cut, w); break;
@@ -91,6 +105,7 @@ XRF_FN EscapeSlopes adjoint(Team team, const XrfProblem &q, const Axis &a, const
         case PEAK_STEP: sum_one<Team, T, false, true>(team, w.peaks, i, a.cut, w); break;
         default: sum_one<Team, T, true, true>(team, w.peaks, i, a.cut, w);
     }
+    team.sync();
     return slopes;
 }
 
@@ -109,12 +124,15 @@ struct Scatter {
 
 template <class Team, class T>
 XRF_FN Scatter spectrum(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
-    line_peaks(q, v, w);
+    line_peaks(team, q, v, w);
     Scatter s;
-    s.elastic = elastic_peak(q, v, w);
-    s.compton = compton_peaks(q, v, w);
-    place_peaks<Team>(team, a, w.peaks);
-    forward<Team>(team, q, a, v, w);
+    int n = w.n_lines;
+    s.elastic = elastic_peak(team, q, v, w, n);
+    s.compton = compton_peaks(team, q, v, w, n);
+    if (team.leads()) w.peaks.n = n;
+    team.sync();
+    place_peaks(team, a, w.peaks);
+    forward(team, q, a, v, w);
     return s;
 }
 
@@ -122,18 +140,21 @@ XRF_FN Scatter spectrum(Team team, const XrfProblem &q, const Axis &a, const dou
 template <class Team, class T>
 XRF_FN void spectrum_adjoint(Team team, const XrfProblem &q, const Axis &a, const double *v,
                              const Scatter &s, Workspace<T> &w) {
-    const int n = N_PARAMETERS + q.n_components;
-    for (int i = 0; i < n; ++i) w.gradient[i] = 0;
-    const EscapeSlopes escape = adjoint<Team>(team, q, a, v, w);
-    w.gradient[SI_ESCAPE] = escape.si;
-    w.gradient[GE_ESCAPE] = escape.ge;
-    pull_lines(q, a, v, w, w.gradient);
-    pull_elastic(q, a, v, w, s.elastic, w.gradient);
-    pull_compton(q, a, v, w, s.compton, w.gradient);
+    const EscapeSlopes escape = adjoint(team, q, a, v, w);
+    pull_lines(team, q, a, v, w, w.gradient);
+    if (team.leads()) {
+        w.gradient[SI_ESCAPE] = escape.si;
+        w.gradient[GE_ESCAPE] = escape.ge;
+        pull_elastic(q, a, v, w, s.elastic, w.gradient);
+        pull_compton(q, a, v, w, s.compton, w.gradient);
+    }
+    team.sync();
 }
 
 // Linear amplitudes of log10 ones.
-template <class T> XRF_FN void linear_amplitudes(const XrfProblem &q, const double *v, Workspace<T> &w) {
-    XRF_SIMD for (int k = 0; k < q.n_components; ++k)
+template <class Team, class T>
+XRF_FN void linear_amplitudes(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    XRF_SIMD XRF_SHARE(team, k, q.n_components)
         w.amplitude[k] = exponential(v[N_PARAMETERS + k] * log_ten());
+    team.sync();
 }

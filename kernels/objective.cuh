@@ -11,7 +11,7 @@ XRF_FN double mean_square(Team team, int n, const T *XRF_RESTRICT total, const T
                           const T *XRF_RESTRICT counts, T *XRF_RESTRICT weight) {
     T squares[Team::LANES] = {};
     const T scale = T(2.0 / n);
-    for (int b = 0; b < n; b += Team::BLOCK)
+    for (int b = team.first(); b < n; b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
             const T inside = c < n ? T(1) : T(0);
@@ -28,10 +28,10 @@ struct Quality {
     double r_squared, r_squared_log;
 };
 
-template <class T>
-XRF_FN Quality r_squared(int n, const T *total, const T *background, const T *counts) {
+template <class Team, class T>
+XRF_FN Quality r_squared(Team team, int n, const T *total, const T *background, const T *counts) {
     double y1 = 0, y2 = 0, z1 = 0, z2 = 0, ry = 0, rz = 0;
-    for (int c = 0; c < n; ++c) {
+    XRF_SHARE(team, c, n) {
         const double y = counts[c], f = (double)total[c] + (double)background[c];
         const double z = logarithm(y + 1.0), g = logarithm((f > 0 ? f : 0.0) + 1.0);
         y1 += y;
@@ -39,11 +39,11 @@ XRF_FN Quality r_squared(int n, const T *total, const T *background, const T *co
         ry += (y - f) * (y - f);
         rz += (z - g) * (z - g);
     }
-    const double ym = y1 / n, zm = z1 / n;
-    for (int c = 0; c < n; ++c) {
+    const double ym = team.sum(y1) / n, zm = team.sum(z1) / n;
+    XRF_SHARE(team, c, n) {
         const double y = counts[c], z = logarithm(y + 1.0);
         y2 += (y - ym) * (y - ym);
         z2 += (z - zm) * (z - zm);
     }
-    return {1 - ry / y2, 1 - rz / z2};
+    return {1 - team.sum(ry) / team.sum(y2), 1 - team.sum(rz) / team.sum(z2)};
 }

@@ -35,6 +35,7 @@ template <class T> struct Peaks {
     int *far_count;                                  // channels of the far tail beyond the window
     int *kind, *offset;                              // PEAK_*; where the kept shapes start
     T *x0, *x1, *x2;
+    T *inv_gamma, *twice_e2;                         // 1/G, 2 exp(1/2G^2); of peaks with a tail
     double *sums[N_SUMS];
 };
 
@@ -71,7 +72,7 @@ XRF_FN double clamped(double x, double lower, double upper) {
 template <class Team, class T> XRF_FN void place_peaks(Team team, const Axis &a, Peaks<T> &p) {
     const double n = a.count;
     const int block = Team::BLOCK;
-    XRF_SIMD for (int i = 0; i < p.n; ++i) {
+    XRF_SIMD XRF_SHARE(team, i, p.n) {
         const double spacing = spacing_at(a, p.energy[i]);
         const double center = channel_of(a, p.energy[i], spacing);
         const double per_width = p.sigma[i] / spacing;
@@ -96,12 +97,18 @@ template <class Team, class T> XRF_FN void place_peaks(Team team, const Axis &a,
         p.x0[i] = T((channel_energy(a, c) - p.energy[i]) * scale);
         p.x1[i] = T((a.slope + 2 * a.quadratic * c) * scale);
         p.x2[i] = T(a.quadratic * scale);
+        const double inv = tail / p.gamma[i];
+        p.inv_gamma[i] = T(inv);
+        p.twice_e2[i] = T(2.0 * exponential(0.5 * inv * inv));
     }
-    int offset = 0;
-    for (int i = 0; i < p.n; ++i) {
-        p.offset[i] = offset;
-        offset += p.count[i];
+    if (Team::KEEPS_SHAPES) {
+        int offset = 0;
+        for (int i = 0; i < p.n; ++i) {
+            p.offset[i] = offset;
+            offset += p.count[i];
+        }
     }
+    team.sync();
 }
 
 // Shapes kept from the forward pass, packed by peak: [sum of counts] each.
@@ -115,9 +122,8 @@ template <class T> struct PeakScalars {
 };
 
 template <class T> XRF_FN PeakScalars<T> scalars_of(const Peaks<T> &p, int i, double cut) {
-    const double inv = (p.kind[i] & PEAK_TAIL) ? 1.0 / p.gamma[i] : 0.0;
-    return {p.x0[i], p.x1[i], p.x2[i], T(p.peak_coef[i]), T(p.step_coef[i]), T(p.tail_coef[i]), T(inv),
-            T(2.0 * exponential(0.5 * inv * inv)), T(cut)};
+    return {p.x0[i], p.x1[i], p.x2[i], T(p.peak_coef[i]), T(p.step_coef[i]), T(p.tail_coef[i]),
+            p.inv_gamma[i], p.twice_e2[i], T(cut)};
 }
 
 // model(c) += m(c) in the peak's window.
@@ -125,7 +131,7 @@ template <bool TAIL, bool STEP, class Team, class T>
 XRF_FN void add_window(Team team, const PeakScalars<T> &s, int count, T *XRF_RESTRICT model,
                        T *XRF_RESTRICT peak, T *XRF_RESTRICT step, T *XRF_RESTRICT tail,
                        T *XRF_RESTRICT slope) {
-    for (int b = 0; b < count; b += Team::BLOCK)
+    for (int b = team.first(); b < count; b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const T t = T(b + j);
             const T x = s.x0 + t * (s.x1 + t * s.x2);
@@ -150,10 +156,10 @@ template <class Team, class T> struct FarTail {
     T value[Team::LANES], ratio[Team::LANES], curve;
     int t, stride;
 
-    static XRF_METHOD FarTail begin(const PeakScalars<T> &s, int count, bool mirrored) {
+    static XRF_METHOD FarTail begin(Team team, const PeakScalars<T> &s, int count, bool mirrored) {
         FarTail f;
         f.stride = mirrored ? Team::BLOCK : -Team::BLOCK;
-        f.t = mirrored ? count : -Team::BLOCK;
+        f.t = (mirrored ? count : -Team::BLOCK) + team.first();
         const T h = T(f.stride);
         XRF_SIMD for (int j = 0; j < Team::LANES; ++j) {
             const T t = T(f.t + j);
@@ -175,7 +181,7 @@ template <class Team, class T> struct FarTail {
 template <class Team, class T>
 XRF_FN void add_far_tail(Team team, const PeakScalars<T> &s, int count, int far, bool mirrored,
                          T *XRF_RESTRICT model) {
-    FarTail<Team, T> f = FarTail<Team, T>::begin(s, count, mirrored);
+    FarTail<Team, T> f = FarTail<Team, T>::begin(team, s, count, mirrored);
     for (int b = 0; b < far; b += Team::BLOCK, f.next()) {
         T *XRF_RESTRICT m = model + f.t;
         XRF_EACH_LANE(team, j) m[j] += s.tail * f.value[j];
@@ -188,7 +194,7 @@ XRF_FN void sum_window(Team team, const PeakScalars<T> &s, int count, const T *X
                        const T *XRF_RESTRICT peak, const T *XRF_RESTRICT step,
                        const T *XRF_RESTRICT tail, const T *XRF_RESTRICT slope, T (&out)[N_SUMS]) {
     T acc[N_SUMS][Team::LANES] = {};
-    for (int b = 0; b < count; b += Team::BLOCK)
+    for (int b = team.first(); b < count; b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const T t = T(b + j);
             const T x = s.x0 + t * (s.x1 + t * s.x2);
@@ -227,7 +233,7 @@ XRF_FN void sum_window(Team team, const PeakScalars<T> &s, int count, const T *X
 template <class Team, class T>
 XRF_FN void sum_far_tail(Team team, const PeakScalars<T> &s, int count, int far, bool mirrored,
                          const T *XRF_RESTRICT weight, T (&out)[N_SUMS]) {
-    FarTail<Team, T> f = FarTail<Team, T>::begin(s, count, mirrored);
+    FarTail<Team, T> f = FarTail<Team, T>::begin(team, s, count, mirrored);
     T v0[Team::LANES] = {}, v1[Team::LANES] = {}, v2[Team::LANES] = {}, vx[Team::LANES] = {};
     for (int b = 0; b < far; b += Team::BLOCK, f.next()) {
         const T *XRF_RESTRICT w = weight + f.t;

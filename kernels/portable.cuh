@@ -1,20 +1,34 @@
 // The one place where host and device differ.
 //
 // XRF_FN marks every function of kernels/. On the host it is a static inline: host.cpp is compiled
-// once per instruction set, and internal linkage keeps one set's code out of the others.
+// once per instruction set, and internal linkage keeps one set's code out of the others. XRF_DEVICE
+// is defined where fit.cu is compiled: by NVRTC, by nvcc, or by the emulator of tests/emulator.
 #pragma once
 
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__) || defined(XRF_EMULATED)
+#define XRF_DEVICE
 #define XRF_FN __device__ __forceinline__
 #define XRF_METHOD __device__ __forceinline__
 #define XRF_SIMD
-#define XRF_RESTRICT __restrict__
+#define XRF_UNROLL _Pragma("unroll")
 #else
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
 #define XRF_FN static inline __attribute__((always_inline))
 #define XRF_METHOD inline __attribute__((always_inline))
 #define XRF_SIMD _Pragma("omp simd")
+#define XRF_UNROLL _Pragma("GCC unroll 32")
+#endif
 #define XRF_RESTRICT __restrict__
+
+#if defined(__CUDACC_RTC__)
+// NVRTC has no headers of its own.
+typedef signed int int32_t;
+typedef unsigned char uint8_t;
+typedef unsigned int uint32_t;
+typedef signed long long int64_t;
+typedef unsigned long long uint64_t;
+#else
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 #endif

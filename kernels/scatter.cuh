@@ -11,7 +11,7 @@
 #include "elements.cuh"
 
 struct Compton {
-    double energy, d, sigma, area, norm, step, tail, high;
+    double energy, d, sigma, area, norm, step, tail, high, step_coef;
     int wide, low, up;  // its peaks: Gaussian; step and low tail; high tail; -1 where there is none
 };
 
@@ -19,27 +19,37 @@ XRF_FN double radians(double degrees) { return degrees * 0.01745329251994329577;
 XRF_FN double electron_mass_kev() { return 511.0; }  // MAPS' rounding
 XRF_FN double positive(double x) { return x > 0 ? x : 0.0; }
 
-template <class T>
-XRF_FN int add_peak(Peaks<T> &p, double energy, double sigma, double gamma, int kind) {
-    const int i = p.n++;
-    p.energy[i] = energy;
-    p.sigma[i] = sigma;
-    p.gamma[i] = gamma;
-    p.kind[i] = kind;
-    p.peak_coef[i] = p.step_coef[i] = p.tail_coef[i] = 0;
-    return i;
+// What a peak is made of, as in Peaks.
+struct PeakParts {
+    double energy, sigma, gamma, peak_coef, step_coef, tail_coef;
+    int kind;
+};
+
+// Appends a peak to the `n` there are; returns its index.
+template <class Team, class T> XRF_FN int add_peak(Team team, Peaks<T> &p, int &n, const PeakParts &parts) {
+    if (team.leads()) {
+        p.energy[n] = parts.energy;
+        p.sigma[n] = parts.sigma;
+        p.gamma[n] = parts.gamma;
+        p.peak_coef[n] = parts.peak_coef;
+        p.step_coef[n] = parts.step_coef;
+        p.tail_coef[n] = parts.tail_coef;
+        p.kind[n] = parts.kind;
+    }
+    return n++;
 }
 
 // The elastic peak's index, or -1.
-template <class T> XRF_FN int elastic_peak(const XrfProblem &q, const double *v, Workspace<T> &w) {
+template <class Team, class T>
+XRF_FN int elastic_peak(Team team, const XrfProblem &q, const double *v, Workspace<T> &w, int &n) {
     if (q.elastic < 0) return -1;
     const double sigma = peak_width(q, v, v[COHERENT_SCT_ENERGY]);
-    const int i = add_peak(w.peaks, v[COHERENT_SCT_ENERGY], sigma, 1.0, 0);
-    w.peaks.peak_coef[i] = w.amplitude[q.elastic] * v[ENERGY_SLOPE] / (sigma * sqrt_two_pi());
-    return i;
+    const double coef = w.amplitude[q.elastic] * v[ENERGY_SLOPE] / (sigma * sqrt_two_pi());
+    return add_peak(team, w.peaks, n, {v[COHERENT_SCT_ENERGY], sigma, 1.0, coef, 0, 0, 0});
 }
 
-template <class T> XRF_FN Compton compton_peaks(const XrfProblem &q, const double *v, Workspace<T> &w) {
+template <class Team, class T>
+XRF_FN Compton compton_peaks(Team team, const XrfProblem &q, const double *v, Workspace<T> &w, int &n) {
     Compton k = {};
     k.wide = k.low = k.up = -1;
     if (q.compton < 0) return k;
@@ -53,18 +63,17 @@ template <class T> XRF_FN Compton compton_peaks(const XrfProblem &q, const doubl
     k.high = w.compton_high ? positive(v[COMPTON_HI_F_TAIL]) : 0.0;
     k.norm = 1 + k.step + k.tail + k.high;
     k.area = w.amplitude[q.compton] / k.norm;
+    k.step_coef = k.area * k.step * g / (2 * k.energy);
     const double wide = k.sigma * v[COMPTON_FWHM_CORR];
-    k.wide = add_peak(p, k.energy, wide, 1.0, 0);
-    p.peak_coef[k.wide] = k.area * g / (wide * sqrt_two_pi());
+    k.wide = add_peak(team, p, n, {k.energy, wide, 1.0, k.area * g / (wide * sqrt_two_pi()), 0, 0, 0});
     if (w.compton_step || w.compton_low) {
         const int kind = (w.compton_low ? PEAK_TAIL : 0) | (w.compton_step ? PEAK_STEP : 0);
-        k.low = add_peak(p, k.energy, k.sigma, v[COMPTON_GAMMA], kind);
-        p.step_coef[k.low] = k.area * k.step * g / (2 * k.energy);
-        p.tail_coef[k.low] = k.area * k.tail * g / (2 * v[COMPTON_GAMMA] * k.sigma);
+        const double tail = k.area * k.tail * g / (2 * v[COMPTON_GAMMA] * k.sigma);
+        k.low = add_peak(team, p, n, {k.energy, k.sigma, v[COMPTON_GAMMA], 0, k.step_coef, tail, kind});
     }
     if (w.compton_high) {
-        k.up = add_peak(p, k.energy, k.sigma, v[COMPTON_HI_GAMMA], PEAK_TAIL | PEAK_MIRRORED);
-        p.tail_coef[k.up] = k.area * k.high * g / (2 * v[COMPTON_HI_GAMMA] * k.sigma);
+        const double tail = k.area * k.high * g / (2 * v[COMPTON_HI_GAMMA] * k.sigma);
+        k.up = add_peak(team, p, n, {k.energy, k.sigma, v[COMPTON_HI_GAMMA], 0, 0, tail, PEAK_TAIL | PEAK_MIRRORED});
     }
     return k;
 }
@@ -114,7 +123,7 @@ XRF_FN void pull_compton(const XrfProblem &q, const Axis &a, const double *v, co
     // Ec moves the peaks, their width, and the step's 1 / Ec
     double energy_bar = sigma_bar * q.pair_energy_ev * v[FWHM_FANOPRIME] / (2 * k.sigma) -
                         (wide.position + low.position + up.position);
-    if (k.low >= 0) energy_bar -= p.step_coef[k.low] * p.sums[SUM_STEP][k.low] / k.energy;
+    if (k.low >= 0) energy_bar -= k.step_coef * p.sums[SUM_STEP][k.low] / k.energy;
     // dEc/dE0 = 1 / d^2, dEc/d angle = -(Ec / d) (E0 / 511) sin(angle) pi / 180
     const double e0 = v[COHERENT_SCT_ENERGY];
     gradient[COHERENT_SCT_ENERGY] += energy_bar / (k.d * k.d);

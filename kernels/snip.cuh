@@ -24,12 +24,13 @@ struct SnipRun {
     int start, length, low, high, low_step, high_step;
 };
 
-// By pass and channel of the window: the two neighbours, counted from the window's first channel.
+// By pass and channel of the window: the two neighbours, counted from the window's first channel; and the
+// same as runs, which a single thread walks in vectors.
 struct SnipPlan {
     int passes;
-    int32_t *low, *high;       // [passes, count]
-    int32_t *run_start;        // [passes + 1]
-    SnipRun *runs;
+    const int32_t *low, *high;  // [passes, count]
+    const int32_t *run_start;   // [passes + 1]
+    const SnipRun *runs;
 };
 
 XRF_FN int snip_max_passes() { return 64; }
@@ -43,16 +44,37 @@ XRF_FN double snip_width_at(const XrfProblem &q, const Axis &a, double c) {
 XRF_FN int snip_low(int c, double w, int first, int last) { return (int)clamped(c - w, first, last); }
 XRF_FN int snip_high(int c, double w, int first, int last) { return (int)clamped(c + w, first, last); }
 
+// The tables of a plan, [snip_max_passes(), count] each; returns how many passes there are.
+template <class Team>
+XRF_FN int snip_distances(Team team, const XrfProblem &q, const Axis &a, int32_t *low, int32_t *high) {
+    const int first = q.first, last = q.first + q.count - 1;
+    double widest = 0, shrink = 1;
+    for (int c = 0; c < q.n_channels; ++c) {
+        const double w = snip_width_at(q, a, c);
+        if (w > widest) widest = w;
+    }
+    int pass = 0;
+    for (; pass < snip_max_passes() && (pass < 2 || widest * shrink >= 0.5); ++pass) {
+        XRF_SHARE(team, c, q.count) {
+            const double w = snip_width_at(q, a, first + c) * shrink;
+            low[pass * q.count + c] = snip_low(first + c, w, first, last) - first;
+            high[pass * q.count + c] = snip_high(first + c, w, first, last) - first;
+        }
+        if (pass >= 2) shrink /= sqrt(2.0);
+    }
+    return pass;
+}
+
 template <class T>
 XRF_FN T snip_clip(T here, T low, T high) {
     const T mean = T(0.5) * (low + high);
     return mean < here ? mean : here;
 }
 
-// One pass, all channels at once: in -> out. Runs are written in ascending order, each in whole
+// One pass by a single thread, all channels at once: in -> out. Runs are written in ascending order, each in whole
 // blocks; what one writes beyond its end the next one overwrites.
 template <class Team, class T>
-XRF_FN void snip_pass(Team team, const SnipRun *run, int n_runs, const T *XRF_RESTRICT in, T *XRF_RESTRICT out) {
+XRF_FN void snip_runs(Team team, const SnipRun *run, int n_runs, const T *XRF_RESTRICT in, T *XRF_RESTRICT out) {
     for (int r = 0; r < n_runs; ++r) {
         const SnipRun s = run[r];
         for (int b = 0; b < s.length; b += Team::BLOCK) {
@@ -74,6 +96,19 @@ XRF_FN void snip_pass(Team team, const SnipRun *run, int n_runs, const T *XRF_RE
     }
 }
 
+// One pass by many members, all channels at once: in -> out.
+template <class Team, class T>
+XRF_FN void snip_shares(Team team, int n, const int32_t *low, const int32_t *high, const T *in, T *out) {
+    XRF_SHARE(team, c, n) out[c] = snip_clip(in[c], in[low[c]], in[high[c]]);
+}
+
+// One pass in ascending order and in place; every channel waits for those below it.
+template <class Team, class T>
+XRF_FN void snip_in_place(Team team, int n, const int32_t *low, const int32_t *high, T *b) {
+    if (team.leads())
+        for (int c = 0; c < n; ++c) b[c] = snip_clip(b[c], b[low[c]], b[high[c]]);
+}
+
 // Mean of five channels around c; beyond the spectrum there is nothing. XRF-Maps leaves the two
 // outermost channels on each side at 0.
 template <class T> XRF_FN T boxcar(const T *counts, int channels, int c, int order) {
@@ -89,22 +124,28 @@ template <class T> XRF_FN T boxcar(const T *counts, int channels, int c, int ord
 template <class Team, class T>
 XRF_FN void snip(Team team, const XrfProblem &q, const SnipPlan &plan, const T *counts, T *background, T *scratch) {
     const int n = q.count;
-    for (int c = 0; c < n; ++c) scratch[c] = boxcar(counts, q.n_channels, q.first + c, q.snip_order);
+    XRF_SHARE(team, c, n) scratch[c] = boxcar(counts, q.n_channels, q.first + c, q.snip_order);
     T *b = scratch, *other = background;
-    for (int i = 0; i < n; i += Team::BLOCK)
+    for (int i = team.first(); i < n; i += Team::BLOCK)
         XRF_EACH_LANE(team, j) b[i + j] = logarithm(logarithm((b[i + j] > T(0) ? b[i + j] : T(0)) + T(1)) + T(1));
     for (int pass = 0; pass < plan.passes; ++pass) {
+        const int32_t *low = plan.low + pass * n, *high = plan.high + pass * n;
+        team.sync();
         if (q.snip_order == XRF_SNIP_IN_PLACE) {
-            const int32_t *low = plan.low + pass * n, *high = plan.high + pass * n;
-            for (int c = 0; c < n; ++c) b[c] = snip_clip(b[c], b[low[c]], b[high[c]]);
-        } else {
-            const int first = plan.run_start[pass];
-            snip_pass(team, plan.runs + first, plan.run_start[pass + 1] - first, b, other);
-            T *swap = b;
-            b = other;
-            other = swap;
+            snip_in_place(team, n, low, high, b);
+            continue;
         }
+        if (Team::MEMBERS == 1) {
+            const int first = plan.run_start[pass];
+            snip_runs(team, plan.runs + first, plan.run_start[pass + 1] - first, b, other);
+        } else {
+            snip_shares(team, n, low, high, b, other);
+        }
+        T *swap = b;
+        b = other;
+        other = swap;
     }
-    for (int i = 0; i < n; i += Team::BLOCK)
+    team.sync();
+    for (int i = team.first(); i < n; i += Team::BLOCK)
         XRF_EACH_LANE(team, j) background[i + j] = exponential(exponential(b[i + j]) - T(1)) - T(1);
 }

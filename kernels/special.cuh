@@ -112,8 +112,7 @@ XRF_FN float scaled_erfc(float z) {
     const float inverse = 1.0f / (a * b);
     const float t = (z - 3.0f) * (b * inverse);
     float y = c[10];
-#pragma GCC unroll 16
-    for (int k = 9; k >= 0; --k) y = y * t + c[k];
+    XRF_UNROLL for (int k = 9; k >= 0; --k) y = y * t + c[k];
     return y * (a * inverse);
 }
 
@@ -130,7 +129,6 @@ XRF_FN double scaled_erfc(double z) {
         4.434959367527570209e-10};
     const double t = (z - 3.75) / (z + 3.75);
     double y = c[24];
-#pragma GCC unroll 32
-    for (int k = 23; k >= 0; --k) y = y * t + c[k];
+    XRF_UNROLL for (int k = 23; k >= 0; --k) y = y * t + c[k];
     return y / (1.0 + 2.0 * z);
 }

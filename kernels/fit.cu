@@ -1,0 +1,138 @@
+// Entry points of the CUDA engine; no formula. A CUDA block is a team and fits one spectrum after another:
+// blockIdx.x, blockIdx.x + gridDim.x, ... A launch serves a whole tile.
+//
+// For each team (warp, block) and precision (f32, f64):
+//   xrf_layout_*            how much memory a block needs; one thread
+//   xrf_prepare_*           what the spectra of a problem share; one CUDA block
+//   xrf_fit_*               fits every spectrum
+//   xrf_evaluate_*          the model, objective and gradient at every start
+//   xrf_background_*        SNIP background of every spectrum
+// All pointers of XrfProblem are the device's.
+#include "device_teams.cuh"
+#include "fit_spectrum.cuh"
+#include "tile.h"
+
+#if defined(XRF_EMULATED)
+#define XRF_DYNAMIC_SHARED(name) char *name = emulated_shared_memory()
+#else
+#define XRF_DYNAMIC_SHARED(name) extern __shared__ __align__(64) char name[]
+#endif
+
+// This block's workspace, laid out by its first thread.
+template <class Team, class T>
+XRF_FN void set_up(Team team, const XrfProblem &q, const XrfTile &tile, char *shared_memory, Workspace<T> &w) {
+    if (team.leads()) {
+        char *near = tile.near ? (char *)tile.near + blockIdx.x * tile.near_bytes : shared_memory;
+        Carver close = {near, 0}, distant = {(char *)tile.far + blockIdx.x * tile.far_bytes, 0};
+        carve<Team>(q, close, distant, w);
+    }
+    __syncthreads();
+}
+
+template <class T> XRF_FN Shared<T> shared_of(const XrfTile &tile) {
+    SnipPlan plan = {*tile.snip_passes, tile.snip_low, tile.snip_high, nullptr, nullptr};
+    return {plan, (T *)tile.columns, tile.gram};
+}
+
+template <class Team, class T> XRF_FN void measure(const XrfProblem &q, XrfLayout *layout) {
+    Workspace<T> w;
+    Carver near = {nullptr, 0}, far = {nullptr, 0};
+    carve<Team>(q, near, far, w);
+    *layout = {(near.used + 63) / 64 * 64, (far.used + 63) / 64 * 64, Team::MEMBERS, Team::BLOCK};
+}
+
+// Sums counts exactly, so that the order of spectra does not matter; as ExactSum of the CPU engine.
+template <class T> XRF_FN void add_exactly(int64_t *sum, T counts) {
+    atomicAdd((unsigned long long *)sum, (unsigned long long)llround((double)counts * 1048576.0));
+}
+
+template <class Team, class T>
+XRF_FN void prepare(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
+    const int passes = snip_distances(team, q, axis_of(q, q.start), tile.snip_low, tile.snip_high);
+    if (team.leads()) *tile.snip_passes = passes;
+    team.sync();
+    Shared<T> shared = shared_of<T>(tile);
+    unit_components(team, q, shared, w);
+}
+
+template <class Team, class T>
+XRF_FN void fit_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
+    const Shared<T> shared = shared_of<T>(tile);
+    const int variables = N_PARAMETERS + q.n_components;
+    for (int i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
+        const T *counts = (const T *)tile.counts + (int64_t)i * q.n_channels;
+        const T *given = tile.background ? (const T *)tile.background + (int64_t)i * q.count : nullptr;
+        const double *start = tile.start + (int64_t)i * tile.start_stride;
+        T *fitted = w.net;  // the amplitudes' start is done with it
+        const Verdict v = fit_spectrum(team, q, shared, counts, given, start, tile.variables + (int64_t)i * variables,
+                                       fitted, w.background, w);
+        if (team.leads()) {
+            tile.objective[i] = v.objective;
+            tile.r_squared[i] = v.r_squared;
+            tile.r_squared_log[i] = v.r_squared_log;
+            tile.total_counts[i] = v.counts;
+            tile.steps[i] = v.steps;
+            tile.status[i] = v.status;
+        }
+        if (v.status == XRF_CONVERGED || v.status == XRF_STEP_LIMIT) XRF_SHARE(team, c, q.count) {
+            add_exactly(tile.fitted_sum + c, fitted[c]);
+            add_exactly(tile.background_sum + c, w.background[c]);
+        }
+        team.sync();
+    }
+}
+
+template <class Team, class T>
+XRF_FN void evaluate_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
+    const int variables = N_PARAMETERS + q.n_components;
+    for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
+        T *components = (T *)tile.components;
+        double *gradient = tile.gradient;
+        const T *given = (const T *)tile.background;
+        const double objective = evaluate_spectrum(
+            team, q, (const T *)tile.counts + i * q.n_channels, given ? given + i * q.count : nullptr,
+            tile.start + i * tile.start_stride, (T *)tile.total + i * q.count,
+            components ? components + i * q.n_components * q.count : nullptr,
+            gradient ? gradient + i * variables : nullptr, w);
+        if (team.leads()) tile.objective[i] = objective;
+    }
+}
+
+template <class Team, class T>
+XRF_FN void background_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
+    const Shared<T> shared = shared_of<T>(tile);
+    for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
+        snip(team, q, shared.snip, (const T *)tile.counts + i * q.n_channels, w.background, w.scratch);
+        XRF_SHARE(team, c, q.count) ((T *)tile.total)[i * q.count + c] = w.background[c];
+        team.sync();
+    }
+}
+
+#define XRF_ENTRY(name, Team, T, ...)                                              \
+    extern "C" __global__ void __launch_bounds__(Team::MEMBERS) name(const XrfProblem q, const XrfTile tile) { \
+        XRF_DYNAMIC_SHARED(shared_memory);                                          \
+        __shared__ Workspace<T> w;                                                  \
+        const Team team;                                                            \
+        set_up(team, q, tile, shared_memory, w);                                    \
+        __VA_ARGS__;                                                                \
+    }
+
+#define XRF_ENTRIES(suffix, Team, T) XRF_ENTRIES_OF(suffix, Team, T)
+#define XRF_ENTRIES_OF(suffix, Team, T)                                                                \
+    extern "C" __global__ void xrf_layout_##suffix(const XrfProblem q, XrfLayout *layout) {           \
+        measure<Team, T>(q, layout);                                                                  \
+    }                                                                                                 \
+    XRF_ENTRY(xrf_fit_##suffix, Team, T, fit_tile(team, q, tile, w))                                   \
+    XRF_ENTRY(xrf_evaluate_##suffix, Team, T, evaluate_tile(team, q, tile, w))                         \
+    XRF_ENTRY(xrf_background_##suffix, Team, T, background_tile(team, q, tile, w))                     \
+    XRF_ENTRY(xrf_prepare_##suffix, Team, T, prepare(team, q, tile, w))
+
+// Compiled at run time, only the kind that is needed: XRF_KIND names it. Ahead of time, all of them.
+#if defined(XRF_KIND)
+XRF_ENTRIES(XRF_KIND, XRF_TEAM, XRF_SCALAR)
+#else
+XRF_ENTRIES(warp_f32, Warp, float)
+XRF_ENTRIES(warp_f64, Warp, double)
+XRF_ENTRIES(block_f32, Block, float)
+XRF_ENTRIES(block_f64, Block, double)
+#endif

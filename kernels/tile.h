@@ -1,0 +1,40 @@
+// What one launch of fit.cu works on: the spectra of a tile. Plain data, the same for Rust and the device; all
+// pointers are the device's.
+#pragma once
+#include "abi.h"
+
+struct XrfTile {
+    int32_t n_spectra;
+    int32_t start_stride;       // variables from one spectrum's start to the next one's; 0: all have the same
+    const void *counts;         // [n_spectra, n_channels]
+    const void *background;     // [n_spectra, count], or null
+    const double *start;        // [variables] or [n_spectra, variables]
+
+    // What the spectra of a problem share; xrf_prepare_* writes it.
+    int32_t *snip_passes;       // [1]
+    int32_t *snip_low, *snip_high;  // [64, count]
+    void *columns;              // [K, padded count], padded to XrfLayout's block
+    double *gram;               // [K, K]
+
+    // Workspaces. Each CUDA block takes near_bytes of dynamic shared memory, or, where `near` is not null,
+    // as many of that memory; and far_bytes of `far`. XrfLayout says how many.
+    void *near, *far;
+    uint64_t near_bytes, far_bytes;
+
+    // Results of a fit.
+    double *variables;          // [n_spectra, variables] shape parameters, then linear amplitudes [counts]
+    double *objective, *r_squared, *r_squared_log, *total_counts;  // [n_spectra]
+    int32_t *steps, *status;    // [n_spectra]
+    int64_t *fitted_sum, *background_sum;  // [count] of the spectra that were fitted, in units of 2^-20 counts
+
+    // Results of an evaluation, or of a background alone (in `total`).
+    void *total;                // [n_spectra, count]
+    void *components;           // [n_spectra, K, count], or null
+    double *gradient;           // [n_spectra, variables], or null
+};
+
+// Bytes that a CUDA block needs; and threads of a block, channels of a padded block.
+struct XrfLayout {
+    uint64_t near_bytes, far_bytes;
+    int32_t threads, block;
+};

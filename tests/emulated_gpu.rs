@@ -1,0 +1,342 @@
+//! Promise: the CUDA engine's kernels give what the CPU engine gives. kernels/fit.cu runs on tests/emulator, with
+//! real barriers and shuffles, one warp or one block of four warps per spectrum, threads from first to last and
+//! from last to first: spectra, gradients, backgrounds, fits and status codes, over random problems of every
+//! family of lines and every choice of shape. In f64 to 1e-9 and in f32 to 1e-5 of the largest value.
+//!
+//! An entry of the gradient is compared by the sum of the absolute values of its terms, which is the scale that
+//! rounding errors have; in f32 to 1e-4 of it, as far as the CPU engine's own f32 gradient is from that in f64
+//! (Compton's tail length, whose terms cancel most). Fits in f64 free every shape in use, those in f32 the four
+//! that a fit frees by default.
+
+#[path = "common/differences.rs"]
+mod differences;
+#[path = "common/oracle.rs"]
+mod oracle;
+#[path = "common/random.rs"]
+mod random;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use ndarray::Array2;
+use random::Case;
+use xrfit::engine::{Batch, Choice, Precision, Starts, open};
+use xrfit::problem::{Background, Problem, SnipOrder};
+
+/// The program of tests/emulator, compiled once.
+fn emulator() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulate");
+        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+        let folder = root.join("tests/emulator");
+        let output = Command::new(&compiler)
+            .args([
+                "-std=c++17",
+                "-O2",
+                "-fno-math-errno",
+                "-fno-exceptions",
+                "-Wno-unknown-pragmas",
+            ])
+            .args(["-x", "c++", "-include", "cuda_words.h", "-I"])
+            .arg(root.join("kernels"))
+            .arg("-I")
+            .arg(&folder)
+            .args([folder.join("emulate.cpp"), folder.join("fibers.cpp")])
+            .arg("-o")
+            .arg(&program)
+            .output()
+            .unwrap_or_else(|e| panic!("{compiler} starts: {e}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        program
+    })
+}
+
+/// How the kernels are run.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    team: &'static str,
+    memory: &'static str,
+    order: &'static str,
+    blocks: usize,
+}
+
+impl Way {
+    fn precision(self) -> Precision {
+        if self.team.ends_with("f64") { Precision::F64 } else { Precision::F32 }
+    }
+
+    fn allowed(self) -> f64 {
+        if self.precision() == Precision::F64 { 1e-9 } else { 1e-5 }
+    }
+
+    fn allowed_gradient(self) -> f64 {
+        if self.precision() == Precision::F64 { 1e-9 } else { 1e-4 }
+    }
+}
+
+/// An exact sum counts in 2^-20; so much may two engines differ in the rounding of a channel's spectra.
+const SUM_ROUNDING: f64 = 4.0 / 1_048_576.0;
+
+const WARP: Way = Way { team: "warp_f32", memory: "shared", order: "forward", blocks: 1 };
+const WAYS: [Way; 5] = [
+    WARP,
+    Way { order: "reverse", memory: "global", ..WARP },
+    Way { team: "block_f32", order: "reverse", ..WARP },
+    Way { team: "warp_f64", order: "reverse", ..WARP },
+    Way { team: "block_f64", ..WARP },
+];
+
+/// Spectra of one problem, as the emulator reads them.
+struct Spectra<'a> {
+    problem: &'a Problem,
+    /// `[n, channels]`, `[n, window]`, `[n, variables]`
+    counts: Array2<f64>,
+    background: Array2<f64>,
+    starts: Array2<f64>,
+}
+
+impl Spectra<'_> {
+    fn one<'a>(case: &'a Case, problem: &'a Problem) -> Spectra<'a> {
+        let row = |v: &[f64]| Array2::from_shape_vec((1, v.len()), v.to_vec()).expect("one row");
+        Spectra {
+            problem,
+            counts: row(&case.counts),
+            background: row(&case.background),
+            starts: row(&case.variables),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let p = self.problem;
+        let index = |i: Option<usize>| i.map_or(-1, |i| i as i32);
+        let mut bytes = Vec::new();
+        let mut ints = |values: &[i32]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        ints(&[p.channels as i32, p.first as i32, p.count as i32, p.components.len() as i32]);
+        ints(&[index(p.elastic), index(p.compton), p.lines.len() as i32, p.tail as i32]);
+        ints(&[p.escape_shift as i32, p.snip_order as i32, p.background as i32]);
+        ints(&[p.objective as i32, p.optimizer as i32, p.steps as i32]);
+        ints(&[i32::from(p.solve_start), i32::from(p.clip_net_counts)]);
+        let mut doubles =
+            |v: &mut dyn Iterator<Item = f64>| v.for_each(|x| bytes.extend(x.to_le_bytes()));
+        let saturation = f64::from(p.saturation.unwrap_or(f32::INFINITY));
+        doubles(&mut [p.pair_energy_ev, p.snip_width, p.tolerance, saturation].into_iter());
+        doubles(&mut p.lines.iter().map(|l| l.energy));
+        doubles(&mut p.lines.iter().map(|l| l.ratio));
+        doubles(&mut p.lines.iter().map(|l| l.mu));
+        doubles(&mut p.lines.iter().map(|l| l.width));
+        doubles(&mut p.lines.iter().map(|l| l.edge));
+        p.lines.iter().for_each(|l| bytes.extend((l.component as i32).to_le_bytes()));
+        p.lines.iter().for_each(|l| bytes.extend((l.family as i32).to_le_bytes()));
+        let all = || p.parameters.iter().chain(&p.amplitudes);
+        let mut doubles =
+            |v: &mut dyn Iterator<Item = f64>| v.for_each(|x| bytes.extend(x.to_le_bytes()));
+        doubles(&mut all().map(|v| v.start));
+        doubles(&mut all().map(|v| v.lower));
+        doubles(&mut all().map(|v| v.upper));
+        doubles(&mut all().map(|v| v.rate));
+        bytes.extend(all().map(|v| u8::from(v.free)));
+        bytes.extend((self.counts.nrows() as i32).to_le_bytes());
+        let arrays = [&self.counts, &self.background, &self.starts];
+        arrays.iter().flat_map(|a| a.iter()).for_each(|x| bytes.extend(x.to_le_bytes()));
+        bytes
+    }
+
+    /// The results of `task` (fit or evaluate), one number after another.
+    fn run(&self, task: &str, way: Way) -> Numbers {
+        let mut child = Command::new(emulator())
+            .args([task, way.team, way.memory, &way.blocks.to_string()])
+            .env("EMULATED_ORDER", way.order)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the emulator starts");
+        let mut input = child.stdin.take().expect("it is piped");
+        input.write_all(&self.bytes()).expect("the emulator reads");
+        drop(input);
+        let output = child.wait_with_output().expect("the emulator ends");
+        assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let numbers = output.stdout.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+        Numbers(numbers.collect::<Vec<_>>().into_iter())
+    }
+}
+
+/// Numbers to be taken off in order.
+struct Numbers(std::vec::IntoIter<f64>);
+
+impl Numbers {
+    fn take(&mut self, n: usize) -> Vec<f64> {
+        let taken: Vec<f64> = self.0.by_ref().take(n).collect();
+        assert_eq!(taken.len(), n, "the emulator wrote all results");
+        taken
+    }
+}
+
+fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |a, x| if x.is_nan() { f64::NAN } else { a.max(x.abs()) })
+}
+
+/// What is compared: the case, how it was run, and which quantity.
+struct Compared<'a>(&'a Case, Way, &'a str);
+
+impl Compared<'_> {
+    /// Within the allowed part of the largest expected value.
+    fn with(self, actual: &[f64], expected: &[f64]) {
+        let scale = largest(expected.iter().copied());
+        let allowed = self.1.allowed();
+        self.by(actual, expected, &vec![scale; expected.len()], allowed);
+    }
+
+    /// As `with`, and the rounding of exact sums.
+    fn with_sum(self, actual: &[f64], expected: &[f64]) {
+        let allowed = self.1.allowed();
+        let scale = largest(expected.iter().copied()) + SUM_ROUNDING / allowed;
+        self.by(actual, expected, &vec![scale; expected.len()], allowed);
+    }
+
+    /// Within `allowed` times each value's own scale.
+    fn by(self, actual: &[f64], expected: &[f64], scales: &[f64], allowed: f64) {
+        let Compared(case, way, what) = self;
+        let off = largest(
+            actual.iter().zip(expected).zip(scales).map(|((a, e), s)| (a - e) / s.max(1e-300)),
+        );
+        assert!(
+            off <= allowed,
+            "{}, {way:?}: {what} is off by {off:.2e}, allowed {allowed:.0e}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn spectra_and_gradients_are_those_of_the_cpu_engine() {
+    for case in random::cases() {
+        let scales: Vec<f64> =
+            (0..case.variables.len()).map(|i| differences::central(&case, i).scale).collect();
+        for way in WAYS {
+            let expected = case.evaluate(way.precision());
+            let mut numbers = Spectra::one(&case, &case.problem).run("evaluate", way);
+            let (n, k) = (case.problem.count, case.problem.components.len());
+            let is = |what| Compared(&case, way, what);
+            is("the spectrum").with(&numbers.take(n), &expected.total.to_vec());
+            let components: Vec<f64> = expected.components.iter().copied().collect();
+            is("a component").with(&numbers.take(n * k), &components);
+            let gradient = numbers.take(scales.len());
+            is("the gradient").by(
+                &gradient,
+                &expected.gradient.to_vec(),
+                &scales,
+                way.allowed_gradient(),
+            );
+            is("the objective").with(&numbers.take(1), &[expected.objective]);
+        }
+    }
+}
+
+/// Four spectra of a case: two that differ, one that is empty, one with a count that is no number.
+fn spectra_of<'a>(case: &Case, problem: &'a Problem) -> Spectra<'a> {
+    let names = case.names();
+    let counts = Array2::from_shape_fn((4, problem.channels), |(i, c)| match i {
+        0 => case.counts[c].round(),
+        1 => (0.3 * case.counts[c]).round(),
+        2 => 0.0,
+        _ if c == problem.first + 17 => f64::NAN,
+        _ => 5.0,
+    });
+    let background = Array2::from_shape_fn((4, problem.count), |(_, c)| case.background[c]);
+    // off the shapes of the start's amplitudes, where their derivatives would be nothing but rounding errors
+    let starts =
+        Array2::from_shape_fn((4, case.variables.len()), |(_, j)| match names[j].as_str() {
+            "ENERGY_OFFSET" => case.variables[j] + 0.004,
+            "FWHM_OFFSET" => 1.05 * case.variables[j],
+            _ => case.variables[j],
+        });
+    Spectra { problem, counts, background, starts }
+}
+
+/// What `--free default` frees.
+const DEFAULT: [&str; 4] = ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_FANOPRIME"];
+
+/// The case's problem, to be fitted: `free` or all shapes that are in use, and amplitudes, move for 60 steps.
+fn to_fit(case: &Case, number: usize, free: Option<&[&str]>) -> Problem {
+    let mut problem = case.problem.clone();
+    for (v, info) in problem.parameters.iter_mut().zip(xrfit::kernels::parameters()) {
+        (v.free, v.rate) =
+            (v.start != 0.0 && free.is_none_or(|f| f.contains(&info.name)), 0.1 * info.rate);
+        (v.lower, v.upper) = (0.5 * v.start.min(0.0) - 1e-3, 2.0 * v.start.abs() + 1e-3);
+    }
+    for v in &mut problem.amplitudes {
+        (v.free, v.rate, v.lower, v.upper) = (true, 0.02, -3.0, 12.0);
+    }
+    problem.background = [Background::Snip, Background::Given, Background::None][number % 3];
+    problem.snip_order = [SnipOrder::Simultaneous, SnipOrder::InPlace][number % 2];
+    problem.solve_start = number % 4 != 3;
+    problem.steps = 60;
+    problem
+}
+
+#[test]
+fn fits_backgrounds_and_status_codes_are_those_of_the_cpu_engine() {
+    for (number, case) in random::cases().iter().enumerate() {
+        let way = Way { blocks: 1 + number % 3, ..WAYS[number % WAYS.len()] };
+        let engine = open(Choice::Cpu, way.precision()).expect("the CPU engine opens");
+        let problem =
+            to_fit(case, number, (way.precision() == Precision::F32).then_some(&DEFAULT[..]));
+        let spectra = spectra_of(case, &problem);
+        let counts = spectra.counts.mapv(|y| y as f32);
+        let given = spectra.background.mapv(|y| y as f32);
+        let wanted = (problem.background == Background::Given).then(|| given.view());
+        let starts = Starts::Each(spectra.starts.view());
+        let batch = Batch { counts: counts.view(), background: wanted, starts };
+        let expected = engine.fit(&problem, batch).expect("the CPU engine fits");
+        let snip = engine
+            .snip(&problem, counts.slice(ndarray::s![..3, ..]))
+            .expect("it finds backgrounds");
+        let is = |what| Compared(case, way, what);
+        let mut numbers = spectra.run("fit", way);
+        let (n, variables) = (problem.count, case.variables.len());
+        let background = numbers.take(4 * n);
+        is("SNIP").with(&background[..3 * n], snip.as_slice().expect("in order"));
+        let values = numbers.take(4 * variables);
+        let [objective, r_squared, r_squared_log, _, steps, status] =
+            [(); 6].map(|()| numbers.take(4));
+        let codes: Vec<f64> = expected.status.iter().map(|&s| f64::from(s as u8)).collect();
+        assert_eq!(status, codes, "{}, {way:?}: status", case.name);
+        for i in 0..2 {
+            is("objective").with(&objective[i..=i], &[expected.objective[i]]);
+            is("R²").with(&r_squared[i..=i], &[expected.r_squared[i]]);
+            is("log R²").with(&r_squared_log[i..=i], &[expected.r_squared_log[i]]);
+            assert_eq!(steps[i], f64::from(expected.steps[i]), "{}, {way:?}: steps", case.name);
+        }
+        assert!(
+            values[2 * variables..].iter().all(|v| v.is_nan()),
+            "{}, {way:?}: bad spectra have no fit",
+            case.name
+        );
+        let sums = [&expected.fitted, &expected.background].map(|s| s.counts().to_vec());
+        is("sum of fitted spectra").with_sum(&numbers.take(n), &sums[0]);
+        if problem.background != Background::None {
+            is("sum of backgrounds").with_sum(&numbers.take(n), &sums[1]);
+        }
+    }
+}
+
+#[test]
+fn a_spectrum_is_fitted_alike_wherever_it_stands() {
+    let case = &random::cases()[0];
+    let problem = to_fit(case, 0, None);
+    let spectra = spectra_of(case, &problem);
+    let bits = |way: Way| spectra.run("fit", way).0.map(f64::to_bits).collect::<Vec<_>>();
+    let alone = bits(WARP);
+    for way in [
+        Way { blocks: 3, ..WARP },
+        Way { order: "reverse", ..WARP },
+        Way { memory: "global", blocks: 2, ..WARP },
+    ] {
+        assert!(bits(way) == alone, "{way:?}: results differ from {WARP:?}");
+    }
+}

@@ -1,0 +1,159 @@
+// Fits or evaluates the spectra of one problem with the kernels of kernels/fit.cu on the emulator: numbers come
+// in by standard input, little-endian, in the order of `read_problem` and `main`; results leave by standard
+// output as f64.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string>
+#include <vector>
+#include "fit.cu"
+
+namespace {
+
+using Doubles = std::vector<double>;
+using Ints = std::vector<int32_t>;
+
+template <class U> std::vector<U> read(size_t n) {
+    std::vector<U> v(n);
+    if (fread(v.data(), sizeof(U), n, stdin) != n) {
+        fprintf(stderr, "emulate: the input ends early\n");
+        exit(2);
+    }
+    return v;
+}
+
+int32_t read_int() { return read<int32_t>(1)[0]; }
+double read_double() { return read<double>(1)[0]; }
+
+void write(const Doubles &v) { fwrite(v.data(), sizeof(double), v.size(), stdout); }
+void write(double x) { write(Doubles{x}); }
+
+// A problem and the arrays its pointers lead to.
+struct Problem {
+    XrfProblem q = {};
+    Doubles lines[5], variables[4];
+    Ints indices[2];
+    std::vector<uint8_t> free;
+};
+
+void read_problem(Problem &p) {
+    XrfProblem &q = p.q;
+    for (int32_t *i : {&q.n_channels, &q.first, &q.count, &q.n_components, &q.elastic, &q.compton, &q.n_lines, &q.tail,
+                       &q.escape_shift, &q.snip_order, &q.background, &q.objective, &q.optimizer, &q.steps,
+                       &q.start_amplitudes, &q.clip_net_counts})
+        *i = read_int();
+    for (double *x : {&q.pair_energy_ev, &q.snip_width, &q.tolerance}) *x = read_double();
+    q.saturation = (float)read_double();
+    const double **lines[] = {&q.energy, &q.ratio, &q.mu, &q.width, &q.edge};
+    for (int i = 0; i < 5; ++i) *lines[i] = (p.lines[i] = read<double>(q.n_lines)).data();
+    const int32_t **indices[] = {&q.component, &q.family};
+    for (int i = 0; i < 2; ++i) *indices[i] = (p.indices[i] = read<int32_t>(q.n_lines)).data();
+    const size_t n = N_PARAMETERS + q.n_components;
+    const double **variables[] = {&q.start, &q.lower, &q.upper, &q.rate};
+    for (int i = 0; i < 4; ++i) *variables[i] = (p.variables[i] = read<double>(n)).data();
+    q.free = (p.free = read<uint8_t>(n)).data();
+}
+
+template <class T> std::vector<T> narrowed(const Doubles &v) { return std::vector<T>(v.begin(), v.end()); }
+template <class T> Doubles widened(const std::vector<T> &v) { return Doubles(v.begin(), v.end()); }
+
+// An array of the device that nobody has written yet.
+template <class U> std::vector<U> unwritten(size_t n) {
+    std::vector<U> v(n);
+    memset((void *)v.data(), 0xff, n * sizeof(U));
+    return v;
+}
+
+using Kernel = void (*)(const XrfProblem, const XrfTile);
+
+struct Entries {
+    void (*layout)(const XrfProblem, XrfLayout *);
+    Kernel prepare, fit, evaluate, background;
+};
+
+struct Call {
+    Kernel kernel;
+    const XrfProblem *q;
+    const XrfTile *tile;
+};
+
+void launch(Kernel kernel, unsigned blocks, const XrfLayout &layout, const XrfProblem &q, const XrfTile &tile) {
+    Call call = {kernel, &q, &tile};
+    emulator::launch(blocks, layout.threads, tile.near ? 0 : layout.near_bytes, [](void *p) {
+        const Call &c = *(Call *)p;
+        c.kernel(*c.q, *c.tile);
+    }, &call);
+}
+
+template <class T> void run(const Entries &entries, bool fits, bool near_in_global, unsigned blocks, const XrfProblem &q) {
+    const size_t n = read_int(), variables = N_PARAMETERS + q.n_components, k = q.n_components, window = q.count;
+    std::vector<T> counts = narrowed<T>(read<double>(n * q.n_channels)), background = narrowed<T>(read<double>(n * window));
+    Doubles start = read<double>(n * variables);
+    XrfLayout layout;
+    entries.layout(q, &layout);
+    std::vector<char> near = unwritten<char>(blocks * layout.near_bytes + 64), far = unwritten<char>(blocks * layout.far_bytes + 64);
+    const auto aligned = [](std::vector<char> &v) { return (void *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63); };
+    const size_t padded = (window + layout.block - 1) / layout.block * layout.block;
+    std::vector<T> columns = unwritten<T>(k * padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
+    Ints passes(1), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
+    Doubles gram = unwritten<double>(k * k), out = unwritten<double>(n * variables), gradient = out, objective(n), r2(n), r2log(n), sum(n);
+    std::vector<int64_t> fitted_sum(window), background_sum(window);
+    XrfTile tile = {};
+    tile.n_spectra = n;
+    tile.start_stride = variables;
+    tile.counts = counts.data();
+    tile.background = background.data();
+    tile.start = start.data();
+    tile.snip_passes = passes.data();
+    tile.snip_low = low.data();
+    tile.snip_high = high.data();
+    tile.columns = columns.data();
+    tile.gram = gram.data();
+    tile.near = near_in_global ? aligned(near) : nullptr;
+    tile.far = aligned(far);
+    tile.near_bytes = layout.near_bytes;
+    tile.far_bytes = layout.far_bytes;
+    tile.variables = out.data();
+    tile.objective = objective.data();
+    tile.r_squared = r2.data();
+    tile.r_squared_log = r2log.data();
+    tile.total_counts = sum.data();
+    tile.steps = steps.data();
+    tile.status = status.data();
+    tile.fitted_sum = fitted_sum.data();
+    tile.background_sum = background_sum.data();
+    tile.total = total.data();
+    tile.components = components.data();
+    tile.gradient = gradient.data();
+    if (!fits) {
+        launch(entries.evaluate, blocks, layout, q, tile);
+        for (const Doubles &v : {widened(total), widened(components), gradient, objective}) write(v);
+        return;
+    }
+    launch(entries.prepare, 1, layout, q, tile);
+    launch(entries.background, blocks, layout, q, tile);
+    write(widened(total));
+    launch(entries.fit, blocks, layout, q, tile);
+    for (const Doubles &v : {out, objective, r2, r2log, sum, widened(steps), widened(status)}) write(v);
+    for (const std::vector<int64_t> *v : {&fitted_sum, &background_sum})
+        for (int64_t s : *v) write((double)s / 1048576.0);
+}
+
+}  // namespace
+
+#define ENTRIES(kind) \
+    { xrf_layout_##kind, xrf_prepare_##kind, xrf_fit_##kind, xrf_evaluate_##kind, xrf_background_##kind }
+
+// emulate (fit | evaluate) (warp_f32 | block_f32 | warp_f64 | block_f64) (shared | global) BLOCKS
+int main(int count, char **words) {
+    if (count != 5) return 2;
+    const bool fits = words[1] == std::string("fit"), global = words[3] == std::string("global");
+    const std::string kind = words[2];
+    const unsigned blocks = atoi(words[4]);
+    Problem p;
+    read_problem(p);
+    if (kind == "warp_f32") run<float>(ENTRIES(warp_f32), fits, global, blocks, p.q);
+    if (kind == "block_f32") run<float>(ENTRIES(block_f32), fits, global, blocks, p.q);
+    if (kind == "warp_f64") run<double>(ENTRIES(warp_f64), fits, global, blocks, p.q);
+    if (kind == "block_f64") run<double>(ENTRIES(block_f64), fits, global, blocks, p.q);
+    return 0;
+}
