@@ -109,14 +109,14 @@ pub fn check(path: &Path, overwrite: Overwrite, read: &[(&str, &Path)]) -> Resul
     Partial::create(path, overwrite).map(drop)
 }
 
-/// Writes a text file.
+/// Writes a small file.
 ///
 /// # Errors
 ///
 /// As [`Partial::create`], or when it cannot be written; then nothing is left.
-pub fn write(path: &Path, overwrite: Overwrite, text: &str) -> Result<()> {
+pub fn write(path: &Path, overwrite: Overwrite, contents: impl AsRef<[u8]>) -> Result<()> {
     let partial = Partial::create(path, overwrite)?;
-    std::fs::write(partial.file(), text)
+    std::fs::write(partial.file(), contents)
         .map_err(|e| Error::file(path, format!("cannot be written: {e}")))?;
     partial.finish()
 }

@@ -48,7 +48,7 @@ pub fn write(args: &SimulateArgs) -> Result<()> {
     });
     let mut writer = Writer::create(
         &args.output,
-        args.overwrite,
+        args.overwrite.into(),
         &Truth {
             shape: (args.rows, args.cols, args.channels),
             components: scene.problem.components.clone(),

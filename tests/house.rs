@@ -15,7 +15,8 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("tile", &[]),
     ("kernels", &[]),
     ("cluster", &[]),
-    ("scan", &[]),
+    // simulated scans are written, too
+    ("scan", &["output"]),
     // the place and spelling of things that people type
     ("lines", &["problem", "spelling"]),
     ("problem", &["kernels"]),

@@ -5,13 +5,14 @@
 
 mod overview;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ::png::{BitDepth, ColorType, Encoder, EncodingError};
 use ndarray::ArrayView2;
 
 use super::{MapFile, Overwrite, viridis};
 use crate::error::{Error, Result};
+use crate::output;
 
 /// The side to which a small map is enlarged \[pixels\].
 const SIDE: usize = 512;
@@ -112,15 +113,11 @@ impl Picture {
     }
 
     fn write(&self, path: &Path, title: &str, description: &str) -> Result<()> {
-        let failed = |e: String| Error::file(path, format!("cannot be written: {e}"));
-        let bytes = self.encode(title, description).map_err(|e| failed(e.to_string()))?;
-        let partial = partial(path);
-        std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).map_err(
-            |e| {
-                let _ = std::fs::remove_file(&partial);
-                failed(e.to_string())
-            },
-        )
+        let bytes = self
+            .encode(title, description)
+            .map_err(|e| Error::file(path, format!("cannot be written: {e}")))?;
+        // earlier pictures were given up when the folder was prepared
+        output::write(path, Overwrite::Yes, bytes)
     }
 
     fn encode(
@@ -140,11 +137,6 @@ impl Picture {
         writer.finish()?;
         Ok(bytes)
     }
-}
-
-fn partial(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.partial-{}", std::process::id()))
 }
 
 fn opaque([red, green, blue]: [u8; 3]) -> [u8; 4] {

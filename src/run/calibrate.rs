@@ -66,7 +66,7 @@ fn write(args: &CalibrateArgs, which: Chosen, settings: &Settings) -> Result<()>
     let texts = [Settings::to_toml, config::write_override];
     for (path, text) in outputs.iter().zip(texts) {
         if let Some(path) = path {
-            output::write(path, args.overwrite.into(), &text(settings))?;
+            output::write(path, args.overwrite.into(), text(settings))?;
             log::info!("wrote {}", path.display());
         }
     }

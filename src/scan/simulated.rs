@@ -1,11 +1,12 @@
 //! Writes simulated scans: the MAPS_RAW layout of fly scans, with the truth beside it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hdf5::types::VarLenUnicode;
 use ndarray::{Array1, Array2, s};
 
 use crate::error::{Error, Result};
+use crate::output::{Overwrite, Partial, uncreated};
 
 /// What is known before the first pixel.
 pub struct Truth {
@@ -55,9 +56,9 @@ const TIMES: [&str; 4] = ["livetime", "realtime", "inputcounts", "ouputcounts"];
 
 /// A scan that is being written; without [`Writer::finish`] nothing is left of it.
 pub struct Writer {
-    file: Option<hdf5::File>,
-    partial: PathBuf,
-    path: PathBuf,
+    // closed before the partial file goes
+    file: hdf5::File,
+    partial: Partial,
     truth: (Vec<String>, Vec<String>),
     size: (usize, usize, usize),
     detectors: usize,
@@ -68,36 +69,19 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// When the file exists and `overwrite` is false, or cannot be created.
-    pub fn create(path: &Path, overwrite: bool, truth: &Truth) -> Result<Self> {
-        if path.exists() && !overwrite {
-            return Err(Error::file(
-                path,
-                "the file exists (it would be lost); give --overwrite or another name",
-            ));
-        }
-        let name = path.file_name().ok_or_else(|| Error::file(path, "this is no file name"))?;
-        let partial = path.with_file_name(format!(
-            ".{}.partial-{}",
-            name.to_string_lossy(),
-            std::process::id()
-        ));
-        let file = hdf5::File::create(&partial)
-            .map_err(|e| Error::file(path, format!("cannot be created: {e}")))?;
+    /// When the file exists and may not be replaced, or cannot be created.
+    pub fn create(path: &Path, overwrite: Overwrite, truth: &Truth) -> Result<Self> {
+        let partial = Partial::create(path, overwrite)?;
+        let file = hdf5::File::create(partial.file()).map_err(|e| uncreated(path, &e))?;
         let writer = Self {
-            file: Some(file),
+            file,
             partial,
-            path: path.to_path_buf(),
             truth: (truth.components.clone(), truth.parameters.clone()),
             size: truth.shape,
             detectors: truth.detectors.len(),
         };
         writer.lay_out(truth).map_err(|e| Error::file(path, e))?;
         Ok(writer)
-    }
-
-    fn file(&self) -> &hdf5::File {
-        self.file.as_ref().expect("the file is open until finish")
     }
 
     /// Name of a detector's spectra: `data_a`, `data_b`, ...
@@ -112,7 +96,7 @@ impl Writer {
 
     fn lay_out(&self, truth: &Truth) -> hdf5::Result<()> {
         let (rows, cols, _) = self.size;
-        let raw = self.file().create_group("MAPS_RAW")?;
+        let raw = self.file.create_group("MAPS_RAW")?;
         for name in TIMES {
             raw.new_dataset::<f32>().shape((self.detectors, rows, cols)).create(name)?;
         }
@@ -121,7 +105,7 @@ impl Writer {
         raw.new_dataset_builder().with_data(&axis(|at| at.1)).create("x_axis")?;
         raw.new_dataset_builder().with_data(&axis(|at| at.0)).create("y_axis")?;
         raw.new_dataset::<f64>().create("incident_energy")?.write_scalar(&truth.incident_kev)?;
-        let group = self.file().create_group("truth")?;
+        let group = self.file.create_group("truth")?;
         let names: Vec<VarLenUnicode> =
             truth.components.iter().map(|n| n.parse().expect("a name without NUL")).collect();
         group.new_dataset_builder().with_data(&names).create("names")?;
@@ -139,7 +123,7 @@ impl Writer {
         truth: &Truth,
     ) -> hdf5::Result<()> {
         let (rows, cols, channels) = self.size;
-        self.file()
+        self.file
             .new_dataset::<u16>()
             .chunk((channels, 1, cols.min(64)))
             .shuffle()
@@ -148,8 +132,8 @@ impl Writer {
             .create(Self::spectra(index).as_str())?;
         let name = self.group(index);
         let group = match self.detectors {
-            1 => self.file().group(&name)?,
-            _ => self.file().create_group(&name)?,
+            1 => self.file.group(&name)?,
+            _ => self.file.create_group(&name)?,
         };
         group.new_attr::<f64>().create("solid_angle")?.write_scalar(&detector.solid_angle)?;
         group
@@ -172,7 +156,7 @@ impl Writer {
     /// When the file cannot be written.
     pub fn write(&mut self, detector: usize, tile: &Tile) -> Result<()> {
         self.write_tile(detector, tile)
-            .map_err(|e| Error::file(&self.path, format!("cannot be written: {e}")))
+            .map_err(|e| Error::file(self.partial.output(), format!("cannot be written: {e}")))
     }
 
     fn write_tile(&self, detector: usize, tile: &Tile) -> hdf5::Result<()> {
@@ -184,13 +168,13 @@ impl Writer {
         };
         let counts = tile.counts.t().as_standard_layout().into_owned();
         let counts = counts.into_shape_with_order((channels, n, cols)).expect("whole rows");
-        let spectra = self.file().dataset(&Self::spectra(detector))?;
+        let spectra = self.file.dataset(&Self::spectra(detector))?;
         spectra.write_slice(&counts, s![.., rows.clone(), ..])?;
         for (i, name) in TIMES.iter().enumerate() {
-            let data = self.file().dataset(&format!("MAPS_RAW/{name}"))?;
+            let data = self.file.dataset(&format!("MAPS_RAW/{name}"))?;
             data.write_slice(&image(tile.times.column(i)), s![detector, rows.clone(), ..])?;
         }
-        let truth = self.file().group(&self.group(detector))?;
+        let truth = self.file.group(&self.group(detector))?;
         let amplitudes = truth.dataset("amplitudes")?;
         for k in 0..self.truth.0.len() {
             amplitudes.write_slice(&image(tile.amplitudes.column(k)), s![k, rows.clone(), ..])?;
@@ -211,18 +195,10 @@ impl Writer {
     /// # Errors
     ///
     /// When that fails; then nothing is left.
-    pub fn finish(mut self) -> Result<()> {
-        let closed = self.file.take().expect("the file is open until finish").close();
-        closed.map_err(|e| Error::file(&self.path, format!("cannot be closed: {e}")))?;
-        std::fs::rename(&self.partial, &self.path)
-            .map_err(|e| Error::file(&self.path, format!("cannot be named: {e}")))
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.file = None;
-        // after a finished scan there is nothing to remove
-        let _ = std::fs::remove_file(&self.partial);
+    pub fn finish(self) -> Result<()> {
+        let Self { file, partial, .. } = self;
+        file.close()
+            .map_err(|e| Error::file(partial.output(), format!("cannot be closed: {e}")))?;
+        partial.finish()
     }
 }
