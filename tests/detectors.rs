@@ -7,13 +7,13 @@ mod program;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use program::{UNLOCKED, XRFIT};
+use program::XRFIT;
 
 const ELEMENTS: &str = "Si,P,S,Cl,Ar,K,Ca,Ti,Cr,Mn,Fe,Co,Ni,Cu,Zn";
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut program = Command::new(XRFIT);
-    program.args(arguments).current_dir(folder).env(UNLOCKED.0, UNLOCKED.1);
+    program.args(arguments).current_dir(folder);
     program.output().expect("the program starts")
 }
 

@@ -17,8 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use xrfit::scan::{self, OpenOptions};
 
-/// A file that was just written may still be locked by a child that another test starts at that moment.
-const UNLOCKED: OpenOptions = OpenOptions { file_locking: false };
+const LOCKED: OpenOptions = OpenOptions { file_locking: true };
 
 /// Damaged files tried, and how long libhdf5 may think about one.
 const DAMAGED: u64 = 1200;
@@ -29,7 +28,7 @@ const MEMORY_LIMIT: u32 = 4 << 20;
 
 /// Opens a file and reads all of it; the message when that fails.
 fn read(path: &Path) -> Result<(), String> {
-    let mut scan = scan::open(path, UNLOCKED).map_err(|error| error.to_string())?;
+    let mut scan = scan::open(path, LOCKED).map_err(|error| error.to_string())?;
     let pixels = scan.info().pixels().min(1000);
     for detector in 0..scan.info().detectors {
         scan.spectra(detector, 0..pixels).map_err(|error| error.to_string())?;

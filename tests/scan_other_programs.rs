@@ -4,15 +4,11 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use tempfile::TempDir;
 use xrfit::scan::{self, OpenOptions};
 
 const LOCKED: OpenOptions = OpenOptions { file_locking: true };
-
-/// A child inherits what is open here, with its locks: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// A Python that can do `import`, named by `XRFIT_PYTHON`; `None`, and a line that says so, without one.
 fn python(import: &str) -> Option<String> {
@@ -29,8 +25,8 @@ fn python(import: &str) -> Option<String> {
 fn a_file_without_locks_opens_while_another_holds_one() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("scan.h5");
-    // Locks are between programs, so the other must be one.
-    let _alone = ALONE.lock();
+    // Locks are between programs, and cargo's environment turns them off.
+    const LOCKS: &str = "HDF5_USE_FILE_LOCKING";
     let Some(python) = python("import h5py") else { return };
     let script = format!(
         "import h5py, numpy as np, sys\n\
@@ -42,20 +38,28 @@ fn a_file_without_locks_opens_while_another_holds_one() {
     );
     let mut writer = Command::new(python)
         .args(["-c", &script])
+        .env_remove(LOCKS)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut ready = [0; 5];
     writer.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    let locked = scan::open(&path, LOCKED).err().map(|error| error.to_string());
-    let unlocked =
-        scan::open(&path, OpenOptions { file_locking: false }).map(|scan| scan.info().rows);
+    let inspect = |options: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_xrfit"));
+        program.env_remove(LOCKS).arg("inspect").arg(&path).args(options);
+        program.output().expect("the program starts")
+    };
+    let [locked, unlocked] = [&[][..], &["--no-file-locking"]].map(inspect);
     drop(writer.stdin.take());
     writer.wait().unwrap();
-    let message = locked.expect("an error where the file is locked");
+    let message = String::from_utf8_lossy(&locked.stderr);
+    assert!(!locked.status.success(), "a locked file was opened");
     assert!(message.contains("--no-file-locking"), "no way out in: {message}");
-    assert_eq!(unlocked.unwrap_or_else(|error| panic!("{error}")), 11, "rows without locking");
+    let message = String::from_utf8_lossy(&unlocked.stderr);
+    assert!(unlocked.status.success(), "without locking: {message}");
+    let told = String::from_utf8_lossy(&unlocked.stdout);
+    assert!(told.contains("11 rows x 13 columns"), "rows and columns in: {told}");
 }
 
 #[test]
@@ -65,7 +69,6 @@ fn plugin_filters_are_read_when_their_plugin_is_there() {
         ["blosc", "lz4", "bitshuffle", "zstd", "big_endian"].into_iter().for_each(check);
         return;
     }
-    let _alone = ALONE.lock();
     let folder = TempDir::new().unwrap();
     let script = "
 import sys, numpy as np, h5py, hdf5plugin as p

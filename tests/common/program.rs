@@ -8,10 +8,6 @@ pub const XRFIT: &str = env!("CARGO_BIN_EXE_xrfit");
 /// What is fitted.
 pub const FIT: [&str; 4] = ["--elements", "Si,Ca,Fe,Zn", "--incident-kev", "10"];
 
-/// A file that this process has just written may still be locked: a process that another test starts at that
-/// moment holds the descriptor until it runs its own program.
-pub const UNLOCKED: (&str, &str) = ("HDF5_USE_FILE_LOCKING", "FALSE");
-
 /// Runs a command to its end, and panics with what it said if it failed.
 pub fn succeed(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().expect("the program starts");
@@ -38,7 +34,6 @@ pub fn map(scan: &Path, out: &Path) -> Command {
 /// As [`map`], with another optimiser.
 pub fn map_by(optimizer: &str, scan: &Path, out: &Path) -> Command {
     let mut command = Command::new(XRFIT);
-    command.env(UNLOCKED.0, UNLOCKED.1);
     command.arg("map").arg(scan).arg("-o").arg(out).args(FIT);
     command.args(["--threads", "2", "--optimizer", optimizer]);
     command
