@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{Batch, Engine, Fits, Starts};
 use crate::error::{Error, Result};
-use crate::kernels;
+use crate::kernels::known_parameter;
 use crate::problem::{Background, Optimizer, Problem};
 
 /// How to search.
@@ -116,7 +116,7 @@ pub fn calibrate(
     let around = starts.get(1).unwrap_or(&starts[0]).clone();
     starts.extend(random(&problem, &around, missing, search.seed));
     for name in LAST {
-        problem.parameters[index(name)].free = false;
+        problem.parameters[known_parameter(name)].free = false;
     }
     fine(engine, problem, &starts, spectrum.view())
 }
@@ -147,12 +147,8 @@ fn fine(
     let fits = fit(engine, &problem, starts, spectrum)?;
     let best = lowest(&fits).ok_or_else(|| unfit(&fits))?;
     let modelled = fits.amplitudes.row(best);
-    let counts: Vec<f64> = (0..problem.components.len())
-        .map(|k| {
-            modelled[k]
-                * intensity(&problem, k, fits.parameters[[best, index("COHERENT_SCT_ENERGY")]])
-        })
-        .collect();
+    let counts: Vec<f64> =
+        (0..problem.components.len()).map(|k| modelled[k] * intensity(&problem, k)).collect();
     let all: f64 = counts.iter().sum();
     Ok(Calibration {
         parameters: fits.parameters.row(best).to_vec(),
@@ -163,13 +159,12 @@ fn fine(
     })
 }
 
-/// Counts of a component per count in its first line, for a beam of `incident_kev`.
-fn intensity(problem: &Problem, component: usize, incident_kev: f64) -> f64 {
+/// Counts of a component per count in its first line.
+fn intensity(problem: &Problem, component: usize) -> f64 {
     if [problem.elastic, problem.compton].contains(&Some(component)) {
         return 1.0;
     }
-    let lines = problem.lines.iter().filter(|l| l.component == component && l.edge < incident_kev);
-    lines.map(|l| l.ratio).sum()
+    problem.lines.iter().filter(|l| l.component == component).map(|l| l.ratio).sum()
 }
 
 /// Fits one spectrum `[1, channels]` from many starts, all with the same background.
@@ -216,20 +211,17 @@ fn unfit(fits: &Fits) -> Error {
     ))
 }
 
-fn index(name: &str) -> usize {
-    kernels::parameter_index(name).expect("the model has this parameter")
-}
-
 /// Random shapes around given ones, within the bounds.
 fn random(problem: &Problem, around: &[f64], n: usize, seed: u64) -> Vec<Vec<f64>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut one = || {
         let mut start = around.to_vec();
         for (name, half) in RANGES {
-            let v = problem.parameters[index(name)];
+            let v = problem.parameters[known_parameter(name)];
             let shift = half * (2.0 * rng.random::<f64>() - 1.0);
             if v.free {
-                start[index(name)] = (around[index(name)] + shift).clamp(v.lower, v.upper);
+                start[known_parameter(name)] =
+                    (around[known_parameter(name)] + shift).clamp(v.lower, v.upper);
             }
         }
         start

@@ -176,6 +176,15 @@ pub fn parameter_index(name: &str) -> Option<usize> {
     parameters().iter().position(|p| p.name == name)
 }
 
+/// Index of a shape parameter that the program itself names.
+///
+/// # Panics
+///
+/// When the model has no such parameter.
+pub fn known_parameter(name: &str) -> usize {
+    parameter_index(name).unwrap_or_else(|| panic!("the model has no parameter {name}"))
+}
+
 /// How the fit of one spectrum ended; the codes of `kernels/abi.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -196,9 +196,7 @@ impl Problem {
     ///
     /// When the model has no such parameter.
     pub fn start(&self, name: &str) -> f64 {
-        let index = kernels::parameter_index(name)
-            .unwrap_or_else(|| panic!("the model has no parameter {name}"));
-        self.parameters[index].start
+        self.parameters[kernels::known_parameter(name)].start
     }
 
     /// Energy of each recorded channel at the start's calibration, `[channels]` \[keV\].

@@ -11,13 +11,13 @@ use rand::Rng;
 use rand_distr::{Distribution, Normal, Poisson};
 use rayon::prelude::*;
 
-use self::recorder::{Recorder, shape};
+use self::recorder::Recorder;
 use self::scenery::Structure;
 use crate::cli::SimulateArgs;
 use crate::config::{Choices, Settings, Sources};
 use crate::engine::{self, Engine, Precision};
 use crate::error::{Error, Result};
-use crate::kernels::Status;
+use crate::kernels::{Status, known_parameter};
 use crate::problem::Problem;
 use crate::scan::simulated::{DetectorTruth, MOST_DETECTORS, Tile, Truth, Writer};
 
@@ -158,7 +158,7 @@ impl Scene {
         problem.count = args.channels;
         let step = recorder::mistake(&mut problem.lines, args.model_error, args.seed);
         for detector in &mut detectors {
-            detector.shapes[shape("F_STEP_OFFSET")] = step;
+            detector.shapes[known_parameter("F_STEP_OFFSET")] = step;
         }
         let engine = engine::open(engine::Choice::Cpu, Precision::F64)?;
         let mut variables = detectors[0].shapes.clone();
@@ -206,9 +206,9 @@ impl Scene {
         let light = if status == Status::Empty { 0.0 } else { 1.0 };
         let mut variables = detector.shapes.clone();
         let normal = |sd: f64| Normal::new(0.0, sd).expect("a width is positive");
-        variables[shape("ENERGY_OFFSET")] += normal(DRIFT.0).sample(&mut rng);
-        variables[shape("FWHM_OFFSET")] *= 1.0 + normal(DRIFT.1).sample(&mut rng);
-        let parameters = KNOWN.map(|name| variables[shape(name)]).to_vec();
+        variables[known_parameter("ENERGY_OFFSET")] += normal(DRIFT.0).sample(&mut rng);
+        variables[known_parameter("FWHM_OFFSET")] *= 1.0 + normal(DRIFT.1).sample(&mut rng);
+        let parameters = KNOWN.map(|name| variables[known_parameter(name)]).to_vec();
         let amplitudes: Vec<f64> =
             self.amplitudes(detector, pixel).iter().map(|a| light * a).collect();
         variables.extend(amplitudes.iter().map(|a| a.max(1e-12).log10()));

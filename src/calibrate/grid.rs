@@ -3,9 +3,10 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::{ProblemAt, index, lowest};
+use super::{ProblemAt, lowest};
 use crate::engine::{Batch, Engine};
 use crate::error::Result;
+use crate::kernels::known_parameter;
 use crate::problem::{Optimizer, Problem};
 
 /// Gains of the grid: this part below and above the configured one, in steps of this part of it. At 10 keV a
@@ -28,7 +29,7 @@ pub(super) fn coarse(
     configured: &[f64],
     spectrum: ArrayView2<f32>,
 ) -> Result<Vec<Vec<f64>>> {
-    let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(index);
+    let [offset, slope] = ["ENERGY_OFFSET", "ENERGY_SLOPE"].map(known_parameter);
     let variables = problem_at(configured)?.parameters;
     let within = |i: usize, value: f64| {
         let v = variables[i];
@@ -54,12 +55,12 @@ pub(super) fn coarse(
     };
     let gains: Vec<Option<Point>> = gains.par_iter().map(best_of_gain).collect::<Result<_>>()?;
     let gains: Vec<Point> = gains.into_iter().flatten().collect();
-    let lowest = |i: usize| {
+    let is_valley = |i: usize| {
         let around = &gains[i.saturating_sub(2)..gains.len().min(i + 3)];
         around.iter().all(|other| gains[i].unexplained <= other.unexplained)
     };
     let mut valleys: Vec<&Point> =
-        (0..gains.len()).filter(|&i| lowest(i)).map(|i| &gains[i]).collect();
+        (0..gains.len()).filter(|&i| is_valley(i)).map(|i| &gains[i]).collect();
     valleys.sort_by(|a, b| a.unexplained.total_cmp(&b.unexplained));
     Ok(valleys.into_iter().take(CANDIDATES).map(|point| point.parameters.clone()).collect())
 }

@@ -163,7 +163,7 @@ fn on_sum(
 }
 
 fn tell(found: &Calibration, chosen: Chosen, bystanders: &[String], search: Search) {
-    let value = |name| found.parameters[kernels::parameter_index(name).expect("it exists")];
+    let value = |name| found.parameters[kernels::known_parameter(name)];
     log::info!(
         "{}first pass: offset {:.4} keV, slope {:.6} keV/channel, R² {:.4}, of log counts {:.4}, from start {} of {}",
         chosen.prefix(),

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use crate::kernels;
+use crate::kernels::known_parameter;
 use crate::problem::Line;
 
 /// What a beamline's detector looks like: MAPS name and value.
@@ -38,26 +38,21 @@ pub(super) struct Recorder {
     pub solid_angle: f64,
 }
 
-/// Index of a shape parameter.
-pub(super) fn shape(name: &str) -> usize {
-    kernels::parameter_index(name).expect("a parameter of the model")
-}
-
 /// `n` detectors; the first is the same whatever the seed.
 pub(super) fn detectors(defaults: &[f64], n: usize, seed: u64) -> Vec<Recorder> {
     let mut rng = stream(seed, DETECTORS);
     let mut first = defaults.to_vec();
     for (name, value) in SHAPES {
-        first[shape(name)] = value;
+        first[known_parameter(name)] = value;
     }
     let mut off = |by: f64| rng.random_range(-by..=by);
     (0..n)
         .map(|d| {
             let [offset, slope, width, angle] = if d == 0 { [0.0; 4] } else { APART.map(&mut off) };
             let mut shapes = first.clone();
-            shapes[shape("ENERGY_OFFSET")] += offset;
-            shapes[shape("ENERGY_SLOPE")] *= 1.0 + slope;
-            shapes[shape("FWHM_OFFSET")] *= 1.0 + width;
+            shapes[known_parameter("ENERGY_OFFSET")] += offset;
+            shapes[known_parameter("ENERGY_SLOPE")] *= 1.0 + slope;
+            shapes[known_parameter("FWHM_OFFSET")] *= 1.0 + width;
             Recorder { shapes, solid_angle: 1.0 + angle }
         })
         .collect()
