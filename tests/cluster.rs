@@ -32,9 +32,46 @@ fn result_of(ticket: usize) -> Vec<u8> {
     (0..ticket * 37 % 101).map(|i| (ticket + i) as u8).collect()
 }
 
+/// How a rank works: reading included, or reading ahead on another thread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    OneByOne,
+    Ahead,
+}
+
+const BOTH: [How; 2] = [How::OneByOne, How::Ahead];
+
+impl How {
+    /// Serves either way; `read` fails before `work` does.
+    fn serve(
+        self,
+        cluster: &mut dyn Cluster,
+        tickets: usize,
+        mut read: impl FnMut(usize) -> Result<()> + Send,
+        mut work: impl FnMut(usize) -> Result<Vec<u8>> + Send,
+        sink: impl FnMut(usize, Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Self::OneByOne => {
+                let both = |ticket| read(ticket).and_then(|()| work(ticket));
+                serve::run(cluster, tickets, both, sink)
+            }
+            Self::Ahead => {
+                let read = |ticket| read(ticket).map(|()| ticket);
+                let work = |ticket, input| {
+                    assert_eq!(ticket, input, "what was read for the ticket");
+                    work(ticket)
+                };
+                serve::run_reading_ahead(cluster, tickets, read, work, sink)
+            }
+        }
+    }
+}
+
 /// One run: how many ranks and tickets, and how slow they are [µs per ticket, by rank].
 #[derive(Clone, Debug)]
 struct Run {
+    how: How,
     tickets: usize,
     slowness: Vec<u64>,
     slow_sink: u64,
@@ -45,6 +82,7 @@ impl Run {
         let ranks = rng.random_range(1..=9);
         let slowness = (0..ranks).map(|_| [0, 0, 20, 700][rng.random_range(0..4)]).collect();
         Self {
+            how: BOTH[rng.random_range(0..2)],
             tickets: rng.random_range(0..60),
             slowness,
             slow_sink: [0, 0, 300][rng.random_range(0..3)],
@@ -60,7 +98,11 @@ impl Run {
             worked.push(ticket);
             Ok(result_of(ticket))
         };
-        serve::run(cluster, self.tickets, work, |ticket, bytes| {
+        let read = |_| {
+            thread::sleep(slowness / 2);
+            Ok(())
+        };
+        self.how.serve(cluster, self.tickets, read, work, |ticket, bytes| {
             thread::sleep(Duration::from_micros(self.slow_sink));
             assert_eq!(bytes, result_of(ticket), "result of ticket {ticket}");
             stored.push(ticket);
@@ -73,7 +115,7 @@ impl Run {
 #[test]
 fn every_ticket_is_worked_on_once_and_stored_once() {
     let mut rng = ChaCha8Rng::seed_from_u64(20);
-    for _ in 0..150 {
+    for _ in 0..300 {
         let run = Run::random(&mut rng);
         let ranks = in_time(&format!("{run:?}"), {
             let run = run.clone();
@@ -98,7 +140,8 @@ fn every_ticket_is_worked_on_once_and_stored_once() {
 
 #[test]
 fn a_slow_rank_takes_fewer_tickets() {
-    let run = Run { tickets: 63, slowness: vec![1_000, 50_000, 1_000], slow_sink: 0 };
+    let run =
+        Run { how: How::OneByOne, tickets: 63, slowness: vec![1_000, 50_000, 1_000], slow_sink: 0 };
     let ranks = in_time("63 tickets", move || channels::run(3, |cluster| run.on(cluster)));
     let counts: Vec<_> =
         ranks.expect("a run").into_iter().map(|rank| rank.expect("no failure").0.len()).collect();
@@ -107,10 +150,12 @@ fn a_slow_rank_takes_fewer_tickets() {
 
 #[test]
 fn a_solo_run_works_on_everything() {
-    let run = Run { tickets: 101, slowness: vec![0], slow_sink: 0 };
-    let (worked, stored) = run.on(&mut Solo).expect("no failure");
-    let all: Vec<_> = (0..101).collect();
-    assert_eq!((worked, stored), (all.clone(), all));
+    for how in BOTH {
+        let run = Run { how, tickets: 101, slowness: vec![0], slow_sink: 0 };
+        let (worked, stored) = run.on(&mut Solo).expect("no failure");
+        let all: Vec<_> = (0..101).collect();
+        assert_eq!((worked, stored), (all.clone(), all), "{how:?}");
+    }
     assert_eq!(Solo.broadcast(vec![1, 2, 3]), [1, 2, 3]);
     assert!(Solo.local_threads() >= 1);
 }
@@ -138,9 +183,20 @@ fn rank_0_holds_few_results_while_it_stores() {
     assert!(most <= 4 + 1 + 2 + ranks, "results held at once: {most}");
 }
 
+/// Where a ticket fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Reading,
+    Work,
+}
+
+const WAYS: [(How, Place); 3] =
+    [(How::OneByOne, Place::Work), (How::Ahead, Place::Reading), (How::Ahead, Place::Work)];
+
 /// Runs on `ranks` ranks until `fails` says that a rank fails on a ticket, and gives the
 /// run's exit code and rank 0's error.
 fn failing(
+    (how, place): (How, Place),
     ranks: usize,
     fails: impl Fn(usize, usize) -> bool + Send + Sync + 'static,
 ) -> (Option<i32>, Vec<String>) {
@@ -148,11 +204,13 @@ fn failing(
     let ended = in_time("a failing run", move || {
         channels::run(ranks, |cluster| {
             let rank = cluster.rank();
-            let work = |ticket| match fails(rank, ticket) {
+            let at = |here, ticket| match here == place && fails(rank, ticket) {
                 true => Err(Error::configuration(format!("ticket {ticket} is bad"))),
-                false => Ok(result_of(ticket)),
+                false => Ok(()),
             };
-            if let Err(error) = serve::run(cluster, 53, work, |_, _| Ok(())) {
+            let read = |ticket| at(Place::Reading, ticket);
+            let work = |ticket| at(Place::Work, ticket).map(|()| result_of(ticket));
+            if let Err(error) = how.serve(cluster, 53, read, work, |_, _| Ok(())) {
                 if rank == 0 {
                     tell.send(error.to_string()).expect("the test listens");
                 }
@@ -166,14 +224,14 @@ fn failing(
 
 #[test]
 fn an_error_on_any_rank_ends_the_run_on_all() {
-    for ranks in [2, 3, 7] {
+    for (ranks, way) in [2, 3, 7].into_iter().flat_map(|n| WAYS.map(|way| (n, way))) {
         for bad in [1, ranks - 1] {
             // The bad rank fails at its first ticket, wherever the others are.
-            let (ended, told) = failing(ranks, move |rank, _| {
+            let (ended, told) = failing(way, ranks, move |rank, _| {
                 thread::sleep(Duration::from_millis(1));
                 rank == bad
             });
-            assert_eq!(ended, Some(1), "how the run of {ranks} ranks ended");
+            assert_eq!(ended, Some(1), "how the run of {ranks} ranks ended, {way:?}");
             if let Some(told) = told.first() {
                 assert!(told.starts_with(&format!("rank {bad}: ticket ")), "rank 0 said: {told}");
             }
@@ -183,12 +241,12 @@ fn an_error_on_any_rank_ends_the_run_on_all() {
 
 #[test]
 fn an_error_of_rank_0_itself_keeps_its_type() {
-    for ranks in [1, 3] {
-        let (ended, told) = failing(ranks, |rank, _| {
+    for (ranks, way) in [1, 3].into_iter().flat_map(|n| WAYS.map(|way| (n, way))) {
+        let (ended, told) = failing(way, ranks, |rank, _| {
             thread::sleep(Duration::from_millis(1));
             rank == 0
         });
-        assert_eq!(ended, Some(1), "how the run of {ranks} ranks ended");
+        assert_eq!(ended, Some(1), "how the run of {ranks} ranks ended, {way:?}");
         assert!(told[0].starts_with("ticket ") && told[0].ends_with("is bad"), "{told:?}");
     }
 }
@@ -213,7 +271,7 @@ fn an_error_of_storing_ends_the_run() {
 
 #[test]
 fn a_panic_on_any_rank_ends_the_run_on_all() {
-    for bad in [0, 2] {
+    for (bad, how) in [0, 2].into_iter().flat_map(|bad| BOTH.map(|how| (bad, how))) {
         let ended = in_time("a panic", move || {
             channels::run(4, |cluster| {
                 let rank = cluster.rank();
@@ -222,10 +280,10 @@ fn a_panic_on_any_rank_ends_the_run_on_all() {
                     assert!(rank != bad, "this panic belongs to the test");
                     Ok(result_of(ticket))
                 };
-                serve::run(cluster, 1001, work, |_, _| Ok(())).is_ok()
+                how.serve(cluster, 1001, |_| Ok(()), work, |_, _| Ok(())).is_ok()
             })
         });
-        assert_eq!(ended, Err(101), "how a run ended in which rank {bad} panics");
+        assert_eq!(ended, Err(101), "how a run ended in which rank {bad} panics, {how:?}");
     }
 }
 

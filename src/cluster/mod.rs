@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub mod channels;
 pub mod cores;
+mod desk;
 mod failure;
 mod launcher;
 #[cfg(feature = "mpi")]
@@ -21,6 +22,7 @@ mod mpi;
 mod pause;
 pub mod serve;
 mod solo;
+mod worker;
 
 pub use failure::{fail, refuse};
 pub use launcher::{Launcher, VARIABLES, speaks};

@@ -4,21 +4,17 @@
 //! the next ticket when it is free, so no rank waits for a slow one. Rank 0 works too: a second
 //! thread of it does, while the first serves the others and stores results.
 
-use std::collections::VecDeque;
-use std::panic;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use super::Cluster;
+use super::desk::{Desk, Outcome, Own, Queue, seal};
 use super::failure::{fail, known};
-use super::pause::{ANSWER, Pause};
-use super::{Cluster, Event};
+use super::worker::{Counter, one_by_one, reading_ahead};
 use crate::error::{Error, Result};
 
-/// Results that rank 0 holds before it stores one. With those on their way (one of each other
-/// rank, two of its own) this bounds its memory.
-const BACKLOG: usize = 4;
 /// How long a failed run lets rank 0's own ticket finish, so that files can be closed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -38,15 +34,71 @@ where
     S: FnMut(usize, Vec<u8>) -> Result<()>,
 {
     if cluster.rank() > 0 {
-        work_for_rank_0(cluster, work)?;
-        // the desk still serves others; rank 0 tells when it is done, and what comes next is not for it
-        cluster.broadcast(Vec::new());
-        return Ok(());
+        return work_for_rank_0(cluster, |counter| one_by_one(counter, work));
     }
-    let queue = Queue { next: AtomicUsize::new(0), tickets };
+    work_on_rank_0(cluster, tickets, |counter| one_by_one(counter, work), sink)
+}
+
+/// As [`run`], where a rank reads what the next ticket needs while it works on the last one.
+///
+/// * `read` gets the input of a ticket.
+/// * `work` computes its result, on another thread.
+///
+/// # Errors
+///
+/// As [`run`], and those of `read`.
+pub fn run_reading_ahead<I, R, W, S>(
+    cluster: &mut dyn Cluster,
+    tickets: usize,
+    read: R,
+    work: W,
+    sink: S,
+) -> Result<()>
+where
+    I: Send,
+    R: FnMut(usize) -> Result<I> + Send,
+    W: FnMut(usize, I) -> Result<Vec<u8>> + Send,
+    S: FnMut(usize, Vec<u8>) -> Result<()>,
+{
+    if cluster.rank() > 0 {
+        return work_for_rank_0(cluster, |counter| reading_ahead(counter, read, work));
+    }
+    work_on_rank_0(cluster, tickets, |counter| reading_ahead(counter, read, work), sink)
+}
+
+/// Rank 0's own work, beside the thread that serves.
+struct OwnCounter<'run> {
+    queue: &'run Queue,
+    results: SyncSender<Outcome>,
+}
+
+impl Counter for OwnCounter<'_> {
+    fn next(&mut self) -> Option<usize> {
+        self.queue.take()
+    }
+
+    fn give(&mut self, ticket: usize, result: Result<Vec<u8>>) -> ControlFlow<()> {
+        let failed = result.is_err();
+        // Nobody listens any more when the run has failed elsewhere.
+        let unheard = self.results.send(result.map(|bytes| (ticket, bytes))).is_err();
+        if unheard || failed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn work_on_rank_0<S>(
+    cluster: &mut dyn Cluster,
+    tickets: usize,
+    work: impl FnOnce(&mut OwnCounter) + Send,
+    sink: S,
+) -> Result<()>
+where
+    S: FnMut(usize, Vec<u8>) -> Result<()>,
+{
+    let queue = Queue::new(tickets);
     let (give, own) = mpsc::sync_channel(1);
+    let mut counter = OwnCounter { queue: &queue, results: give };
     thread::scope(|scope| {
-        let worker = scope.spawn(|| work_on_rank_0(&queue, work, give));
+        let worker = scope.spawn(move || work(&mut counter));
         let mut desk = Desk::new(cluster, &queue, sink, Own { results: own, worker: Some(worker) });
         let served = desk.serve();
         if let Err(error) = &served {
@@ -61,175 +113,41 @@ where
     Ok(())
 }
 
-/// The tickets that nobody has taken.
-struct Queue {
-    next: AtomicUsize,
-    tickets: usize,
-}
-
-impl Queue {
-    fn take(&self) -> Option<usize> {
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        (ticket < self.tickets).then_some(ticket)
-    }
-
-    fn close(&self) {
-        self.next.store(self.tickets, Ordering::Relaxed);
-    }
-}
-
-type Outcome = Result<(usize, Vec<u8>)>;
-
-/// Rank 0's own work, beside the thread that serves.
-fn work_on_rank_0(
-    queue: &Queue,
-    mut work: impl FnMut(usize) -> Result<Vec<u8>>,
-    give: SyncSender<Outcome>,
-) {
-    while let Some(ticket) = queue.take() {
-        let outcome = work(ticket).map(|bytes| (ticket, bytes));
-        let failed = outcome.is_err();
-        // Nobody listens any more when the run has failed elsewhere.
-        if give.send(outcome).is_err() || failed {
-            return;
-        }
-    }
-}
-
 /// The work of the other ranks.
-fn work_for_rank_0(
-    cluster: &mut dyn Cluster,
-    mut work: impl FnMut(usize) -> Result<Vec<u8>>,
-) -> Result<()> {
-    while let Some(ticket) = cluster.next_ticket() {
-        match work(ticket) {
-            Ok(bytes) => cluster.send(&seal(bytes, Some(ticket))),
-            Err(error) => {
-                cluster.send(&seal(error.to_string().into_bytes(), None));
-                return Err(known(cluster.rank(), error));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A result and its ticket, or a message and none, as one message. The ticket goes behind, where it
-/// moves nothing.
-fn seal(mut bytes: Vec<u8>, ticket: Option<usize>) -> Vec<u8> {
-    bytes.extend(ticket.map_or(u64::MAX, |ticket| ticket as u64).to_le_bytes());
-    bytes
-}
-
-fn open(rank: usize, mut bytes: Vec<u8>) -> Outcome {
-    let seal = *bytes.last_chunk::<8>().expect("every message ends with its ticket");
-    bytes.truncate(bytes.len() - seal.len());
-    match u64::from_le_bytes(seal) {
-        u64::MAX => Err(Error::Rank { rank, what: String::from_utf8_lossy(&bytes).into_owned() }),
-        ticket => Ok((ticket as usize, bytes)),
-    }
-}
-
-/// Rank 0's own worker and what it gives; `worker` is `None` once it has ended.
-struct Own<'scope> {
-    results: Receiver<Outcome>,
-    worker: Option<ScopedJoinHandle<'scope, ()>>,
-}
-
-/// Rank 0's first thread: answers, collects, stores.
-struct Desk<'run, 'scope, S> {
+struct RankCounter<'run> {
     cluster: &'run mut dyn Cluster,
-    queue: &'run Queue,
-    sink: S,
-    own: Own<'scope>,
-    backlog: VecDeque<(usize, Vec<u8>)>,
-    /// Other ranks that still work.
-    working: usize,
-    stored: usize,
-    pause: Pause,
+    error: Option<Error>,
 }
 
-impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S> {
-    fn new(cluster: &'run mut dyn Cluster, queue: &'run Queue, sink: S, own: Own<'scope>) -> Self {
-        let working = cluster.size() - 1;
-        let backlog = VecDeque::with_capacity(BACKLOG);
-        Self { cluster, queue, sink, own, backlog, working, stored: 0, pause: Pause::up_to(ANSWER) }
+impl Counter for RankCounter<'_> {
+    fn next(&mut self) -> Option<usize> {
+        self.cluster.next_ticket()
     }
 
-    /// Serves until every ticket's result is stored and every rank has been sent home.
-    fn serve(&mut self) -> Result<()> {
-        loop {
-            // Answers first: a rank that waits for its ticket must not wait for a file too.
-            self.listen()?;
-            if let Some((ticket, bytes)) = self.backlog.pop_front() {
-                (self.sink)(ticket, bytes)?;
-                self.stored += 1;
-            } else if self.working == 0 && self.own.worker.is_none() {
-                assert_eq!(self.stored, self.queue.tickets, "results stored, of all tickets");
-                return Ok(());
-            } else {
-                self.wait()?;
+    fn give(&mut self, ticket: usize, result: Result<Vec<u8>>) -> ControlFlow<()> {
+        match result {
+            Ok(bytes) => {
+                self.cluster.send(&seal(bytes, Some(ticket)));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.cluster.send(&seal(error.to_string().into_bytes(), None));
+                self.error = Some(error);
+                ControlFlow::Break(())
             }
         }
     }
+}
 
-    /// Takes what is there, as far as there is room for it.
-    fn listen(&mut self) -> Result<()> {
-        while self.working > 0 && self.backlog.len() < BACKLOG {
-            let Some(event) = self.cluster.receive(Duration::ZERO) else { break };
-            self.hear(event)?;
-        }
-        while self.own.worker.is_some() && self.backlog.len() < BACKLOG {
-            match self.own.results.try_recv() {
-                Ok(outcome) => self.backlog.push_back(outcome?),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => self.own_work_ended(),
-            }
-        }
-        Ok(())
+fn work_for_rank_0(cluster: &mut dyn Cluster, work: impl FnOnce(&mut RankCounter)) -> Result<()> {
+    let mut counter = RankCounter { cluster, error: None };
+    work(&mut counter);
+    if let Some(error) = counter.error {
+        return Err(known(cluster.rank(), error));
     }
-
-    /// Sleeps until something may be there.
-    fn wait(&mut self) -> Result<()> {
-        if self.own.worker.is_none() {
-            return match self.cluster.receive(Duration::from_secs(1)) {
-                Some(event) => self.hear(event),
-                None => Ok(()),
-            };
-        }
-        let sleep = if self.working > 0 { self.pause.next() } else { Duration::from_secs(1) };
-        match self.own.results.recv_timeout(sleep) {
-            Ok(outcome) => self.backlog.push_back(outcome?),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => self.own_work_ended(),
-        }
-        Ok(())
-    }
-
-    fn hear(&mut self, event: Event) -> Result<()> {
-        self.pause = Pause::up_to(ANSWER);
-        match event {
-            Event::Ready { rank } => {
-                let ticket = self.queue.take();
-                self.working -= usize::from(ticket.is_none());
-                self.cluster.grant(rank, ticket);
-            }
-            Event::Message { rank, bytes } => self.backlog.push_back(open(rank, bytes)?),
-        }
-        Ok(())
-    }
-
-    /// Rank 0's worker has no more tickets, or panicked: then so does this thread.
-    fn own_work_ended(&mut self) {
-        if let Some(Err(panic)) = self.own.worker.take().map(ScopedJoinHandle::join) {
-            panic::resume_unwind(panic);
-        }
-    }
-
-    /// Hands out no more tickets and takes no more results.
-    fn close(self) -> Option<ScopedJoinHandle<'scope, ()>> {
-        self.queue.close();
-        self.own.worker
-    }
+    // the desk still serves others; rank 0 tells when it is done, and what comes next is not for it
+    cluster.broadcast(Vec::new());
+    Ok(())
 }
 
 fn ends_within(limit: Duration, worker: &ScopedJoinHandle<'_, ()>) -> bool {

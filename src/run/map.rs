@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-use ndarray::{Array1, s};
+use ndarray::{Array1, Array2, s};
 use sha2::{Digest, Sha256};
 
 use super::calibrate::{compare_gains, first_pass};
@@ -120,13 +120,15 @@ fn fit_tiles(
 ) -> Result<()> {
     let tiles = cluster.agree(tiles(&args.work, scan.info(), cluster.size()))?;
     let mut progress = (cluster.rank() == 0).then(|| Progress::new(scan.info().pixels()));
-    let work = |ticket| {
-        let pixels = tiles.get(ticket).expect("tickets are tiles");
-        let counts =
-            fit::padded(spectra_of(scan, which.detector, pixels.clone())?, problem.channels);
-        Ok(fit::tile(engine, problem, pixels, counts.view())?.to_bytes())
+    let pixels = |ticket| tiles.get(ticket).expect("tickets are tiles");
+    let read = |ticket| {
+        let counts = spectra_of(scan, which.detector, pixels(ticket))?;
+        Ok(fit::padded(counts, problem.channels))
     };
-    serve::run(cluster, tiles.count(), work, |_, bytes| {
+    let work = |ticket, counts: Array2<f32>| {
+        Ok(fit::tile(engine, problem, pixels(ticket), counts.view())?.to_bytes())
+    };
+    serve::run_reading_ahead(cluster, tiles.count(), read, work, |_, bytes| {
         let tile = TileFits::from_bytes(&bytes, problem);
         assembly.add(&tile);
         if let Some(progress) = &mut progress {
