@@ -137,58 +137,69 @@ template <class T> XRF_FN double pull_gamma(const Peaks<T> &p, int i) {
     return p.tail_coef[i] * inv * (-tail + inv * (p.sums[SUM_GAMMA][i] - inv * tail));
 }
 
-// dL/d parameters of line l, added to `gradient`; returns dL/d log area.
+// dL/d calibration and width by line l, added to `gradient`; returns dL/d log area.
 template <class T>
 XRF_FN double pull_line(const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w, int l,
-                        double (&gradient)[N_PARAMETERS]) {
+                        double (&gradient)[FWHM_FANOPRIME + 1]) {
     const Peaks<T> &p = w.peaks;
     const Pull pull = pull_peak(a, p, l, gradient);
+    pull_width(q, v, p.energy[l], p.sigma[l], pull.sigma, gradient);
+    return pull.value;
+}
+
+// dL/d parameters of the tail and step of line l, added to `gradient`, whose first entry is F_STEP_OFFSET's.
+template <class T>
+XRF_FN void pull_fractions(const double *v, const Workspace<T> &w, int l,
+                           double (&gradient)[GAMMA_LINEAR + 1 - F_STEP_OFFSET]) {
+    const Peaks<T> &p = w.peaks;
     const double energy = p.energy[l], mu = w.line_mu[l];
-    pull_width(q, v, energy, p.sigma[l], pull.sigma, gradient);
-    const double per_norm = w.line_family[l] == XRF_M ? 0.0 : pull.value / w.norm[l];
+    const double per_norm = w.line_family[l] == XRF_M ? 0.0 : w.pulled[l] / w.norm[l];
     if (p.kind[l] & PEAK_TAIL) {
         // d(m)/d f_tail = B T - m / N
         const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * p.gamma[l] * p.sigma[l]);
         const double f = (unit * p.sums[SUM_TAIL][l] - per_norm) * direction(w.tail_fraction[l]);
-        if (w.line_family[l] == XRF_ALPHA) {
-            gradient[F_TAIL_OFFSET] += f;
-            gradient[F_TAIL_LINEAR] += f * mu;
-        } else {
-            gradient[KB_F_TAIL_OFFSET] += f;
-            gradient[KB_F_TAIL_LINEAR] += f * mu;
-        }
+        const bool alpha = w.line_family[l] == XRF_ALPHA;
+        gradient[F_TAIL_OFFSET - F_STEP_OFFSET] += alpha ? f : 0.0;
+        gradient[F_TAIL_LINEAR - F_STEP_OFFSET] += alpha ? f * mu : 0.0;
+        gradient[KB_F_TAIL_OFFSET - F_STEP_OFFSET] += alpha ? 0.0 : f;
+        gradient[KB_F_TAIL_LINEAR - F_STEP_OFFSET] += alpha ? 0.0 : f * mu;
         // dG/d GAMMA_OFFSET = width, dG/d GAMMA_LINEAR = E width
         const double raw = v[GAMMA_OFFSET] + v[GAMMA_LINEAR] * energy;
         const double g = pull_gamma(p, l) * direction(raw) * w.line_width[l];
-        gradient[GAMMA_OFFSET] += g;
-        gradient[GAMMA_LINEAR] += g * energy;
+        gradient[GAMMA_OFFSET - F_STEP_OFFSET] += g;
+        gradient[GAMMA_LINEAR - F_STEP_OFFSET] += g * energy;
     }
     if (p.kind[l] & PEAK_STEP) {
         // d(m)/d f_step = B S - m / N
         const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * energy);
         const double f = (unit * p.sums[SUM_STEP][l] - per_norm) * direction(w.step_fraction[l]) * mu;
-        gradient[F_STEP_OFFSET] += f;
-        gradient[F_STEP_LINEAR] += f * energy;
+        gradient[F_STEP_OFFSET - F_STEP_OFFSET] += f;
+        gradient[F_STEP_LINEAR - F_STEP_OFFSET] += f * energy;
     }
-    return pull.value;
 }
 
-// Can a line have a derivative with respect to parameter i?
-XRF_FN bool of_lines(int i) {
-    return i <= FWHM_FANOPRIME || (i >= F_STEP_OFFSET && i <= GAMMA_LINEAR);
+// The sums over a team of its members' n shares, into `gradient`.
+template <int N, class Team> XRF_FN void gather(Team team, const double (&mine)[N], double *gradient) {
+    XRF_UNROLL for (int i = 0; i < N; ++i) {
+        const double sum = team.sum(mine[i]);
+        if (team.leads()) gradient[i] = sum;
+    }
 }
 
 // dL/d parameters and dL/d log10 amplitudes of the lines, into `gradient` [N_PARAMETERS + K].
 template <class Team, class T>
 XRF_FN void pull_lines(Team team, const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w,
                        double *gradient) {
-    double mine[N_PARAMETERS] = {};
-    XRF_SHARE(team, l, w.n_lines) w.pulled[l] = pull_line(q, a, v, w, l, mine);
-    XRF_UNROLL for (int i = 0; i < N_PARAMETERS; ++i) {
-        const double sum = of_lines(i) ? team.sum(mine[i]) : 0.0;
-        if (team.leads()) gradient[i] = sum;
-    }
+    double of_axis[FWHM_FANOPRIME + 1] = {};
+    XRF_SHARE(team, l, w.n_lines) w.pulled[l] = pull_line(q, a, v, w, l, of_axis);
+    XRF_SHARE(team, i, N_PARAMETERS) gradient[i] = 0;
     team.sync();
+    gather(team, of_axis, gradient);
+    if (w.alpha_tail || w.beta_tail || w.line_step) {
+        double of_shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
+        XRF_SHARE(team, l, w.n_lines) pull_fractions(v, w, l, of_shape);
+        gather(team, of_shape, gradient + F_STEP_OFFSET);
+    }
     XRF_SHARE(team, k, q.n_components) {
         double sum = 0;
         for (int l = w.first_line[k]; l < w.first_line[k + 1]; ++l) sum += log_ten() * w.pulled[l];

@@ -108,8 +108,11 @@ XRF_FN void background_tile(Team team, const XrfProblem &q, const XrfTile &tile,
     }
 }
 
+// CUDA blocks that the registers of a multiprocessor hold: 16 warps in f32, 128 registers a thread; 8 in f64.
+#define XRF_RESIDENT(Team, T) (2048 / (Team::MEMBERS * (int)sizeof(T)))
+
 #define XRF_ENTRY(name, Team, T, ...)                                              \
-    extern "C" __global__ void __launch_bounds__(Team::MEMBERS) name(const XrfProblem q, const XrfTile tile) { \
+    extern "C" __global__ void __launch_bounds__(Team::MEMBERS, XRF_RESIDENT(Team, T)) name(const __grid_constant__ XrfProblem q, const __grid_constant__ XrfTile tile) { \
         XRF_DYNAMIC_SHARED(shared_memory);                                          \
         __shared__ Workspace<T> w;                                                  \
         const Team team;                                                            \

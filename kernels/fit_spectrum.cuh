@@ -28,12 +28,11 @@ XRF_FN int patience() { return 50; }
 template <class Team, class T>
 XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, Workspace<T> &w) {
     const int n = padded<Team>(q.count), k_max = q.n_components;
-    const Axis a = axis_of(q, q.start);
     switch_on(team, q, q.start, w);
     for (int k = 0; k < k_max; ++k) {
         XRF_SHARE(team, i, k_max) w.amplitude[i] = i == k ? 1.0 : 0.0;
         team.sync();
-        spectrum(team, q, a, q.start, w);
+        spectrum(team, q, q.start, w);
         T *column = shared.columns + (int64_t)k * n;
         XRF_SHARE(team, c, n) column[c] = c < q.count ? w.total[c] : T(0);
         for (int i = 0; i <= k; ++i) {
@@ -87,8 +86,8 @@ XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &sh
 
 // Objective at variables v, amplitudes from w.amplitude; dL/dtotal is left in w.weight.
 template <class Team, class T>
-XRF_FN double evaluate(Team team, const XrfProblem &q, const Axis &a, const double *v, Scatter *s, Workspace<T> &w) {
-    *s = spectrum(team, q, a, v, w);
+XRF_FN double evaluate(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    spectrum(team, q, v, w);
     return mean_square(team, q.count, w.total, w.background, w.counts, w.weight);
 }
 
@@ -102,10 +101,8 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
     AdamClock clock = adam_begin(team, n, w);
     int32_t status = XRF_STEP_LIMIT, step = 0;
     for (;; ++step) {
-        const Axis a = axis_of(q, v);
-        Scatter s;
         linear_amplitudes(team, q, v, w);
-        const double loss = evaluate(team, q, a, v, &s, w);
+        const double loss = evaluate(team, q, v, w);
         if (!is_finite(loss)) {
             status = XRF_DIVERGED;
             break;
@@ -122,7 +119,7 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
             }
             before = best;
         }
-        spectrum_adjoint(team, q, a, v, s, w);
+        spectrum_adjoint(team, q, v, w);
         adam_step(team, q, n, clock, v, w);
     }
     *steps = step;
@@ -178,8 +175,7 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         if (r.status == XRF_DIVERGED) return r;
         linear_amplitudes(team, q, w.variables, w);
     }
-    Scatter s;
-    r.objective = evaluate(team, q, axis_of(q, w.variables), w.variables, &s, w);
+    r.objective = evaluate(team, q, w.variables, w);
     if (!is_finite(r.objective)) {
         r.status = XRF_DIVERGED;
         return r;
@@ -201,8 +197,6 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
 template <class Team, class T>
 XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts, const T *given, const double *v,
                                 T *total, T *components, double *gradient, Workspace<T> &w) {
-    const Axis a = axis_of(q, v);
-    Scatter scatter;
     switch_on(team, q, v, w);
     XRF_SHARE(team, c, padded<Team>(q.count)) {
         w.counts[c] = counts && c < q.count ? counts[q.first + c] : T(0);
@@ -212,14 +206,14 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
         linear_amplitudes(team, q, v, w);
         XRF_SHARE(team, i, q.n_components) w.amplitude[i] = i == k ? w.amplitude[i] : 0.0;
         team.sync();
-        spectrum(team, q, a, v, w);
+        spectrum(team, q, v, w);
         XRF_SHARE(team, c, q.count) components[(int64_t)k * q.count + c] = w.model[c];
     }
     linear_amplitudes(team, q, v, w);
-    const double objective = evaluate(team, q, a, v, &scatter, w);
+    const double objective = evaluate(team, q, v, w);
     XRF_SHARE(team, c, q.count) total[c] = w.total[c];
     if (gradient) {
-        spectrum_adjoint(team, q, a, v, scatter, w);
+        spectrum_adjoint(team, q, v, w);
         XRF_SHARE(team, i, N_PARAMETERS + q.n_components) gradient[i] = w.gradient[i];
     }
     team.sync();

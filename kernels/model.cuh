@@ -116,37 +116,27 @@ XRF_FN Axis axis_of(const XrfProblem &q, const double *v) {
             q.tail == XRF_TAIL_HYPERMET ? no_cut : 0.0};
 }
 
-// Peaks of a set of parameters; amplitudes are taken from w.amplitude, linear.
-struct Scatter {
-    int elastic;
-    Compton compton;
-};
-
-template <class Team, class T>
-XRF_FN Scatter spectrum(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
+// Spectrum of a set of parameters; amplitudes are taken from w.amplitude, linear.
+template <class Team, class T> XRF_CALL void spectrum(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    const Axis a = axis_of(q, v);
     line_peaks(team, q, v, w);
-    Scatter s;
-    int n = w.n_lines;
-    s.elastic = elastic_peak(team, q, v, w, n);
-    s.compton = compton_peaks(team, q, v, w, n);
-    if (team.leads()) w.peaks.n = n;
+    if (team.leads()) scatter_peaks(q, v, w);
     team.sync();
     place_peaks(team, a, w.peaks);
     forward(team, q, a, v, w);
-    return s;
 }
 
 // dL/d variables from w.weight = dL/dtotal, into w.gradient [N_PARAMETERS + K].
 template <class Team, class T>
-XRF_FN void spectrum_adjoint(Team team, const XrfProblem &q, const Axis &a, const double *v,
-                             const Scatter &s, Workspace<T> &w) {
+XRF_CALL void spectrum_adjoint(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    const Axis a = axis_of(q, v);
     const EscapeSlopes escape = adjoint(team, q, a, v, w);
     pull_lines(team, q, a, v, w, w.gradient);
     if (team.leads()) {
         w.gradient[SI_ESCAPE] = escape.si;
         w.gradient[GE_ESCAPE] = escape.ge;
-        pull_elastic(q, a, v, w, s.elastic, w.gradient);
-        pull_compton(q, a, v, w, s.compton, w.gradient);
+        pull_elastic(q, a, v, w, w.gradient);
+        pull_compton(q, a, v, w, w.gradient);
     }
     team.sync();
 }

@@ -57,7 +57,7 @@ XRF_FN bool infeasible(int n, int i, const double *gram, const double *h, const 
     return gradient < -1e-10 * size;
 }
 
-XRF_FN void solve_nnls(int n, const double *gram, const double *h, int *passive, double *x, double *factor) {
+XRF_CALL void solve_nnls(int n, const double *gram, const double *h, int *passive, double *x, double *factor) {
     for (int i = 0; i < n; ++i) passive[i] = gram[i * n + i] > 0 && h[i] > 0;
     int fewest = n + 1, tries = 3;
     for (int round = 0; round < 30 * n; ++round) {

@@ -29,7 +29,7 @@ struct Quality {
 };
 
 template <class Team, class T>
-XRF_FN Quality r_squared(Team team, int n, const T *total, const T *background, const T *counts) {
+XRF_CALL Quality r_squared(Team team, int n, const T *total, const T *background, const T *counts) {
     double y1 = 0, y2 = 0, z1 = 0, z2 = 0, ry = 0, rz = 0;
     XRF_SHARE(team, c, n) {
         const double y = counts[c], f = (double)total[c] + (double)background[c];

@@ -10,12 +10,6 @@
 #pragma once
 #include "elements.cuh"
 
-struct Compton {
-    double energy, d, sigma, area, norm, step, tail, high, step_coef;
-    int wide, low, up;  // its peaks: Gaussian; step and low tail; high tail; -1 where there is none
-};
-
-XRF_FN double radians(double degrees) { return degrees * 0.01745329251994329577; }
 XRF_FN double electron_mass_kev() { return 511.0; }  // MAPS' rounding
 XRF_FN double positive(double x) { return x > 0 ? x : 0.0; }
 
@@ -25,37 +19,36 @@ struct PeakParts {
     int kind;
 };
 
-// Appends a peak to the `n` there are; returns its index.
-template <class Team, class T> XRF_FN int add_peak(Team team, Peaks<T> &p, int &n, const PeakParts &parts) {
-    if (team.leads()) {
-        p.energy[n] = parts.energy;
-        p.sigma[n] = parts.sigma;
-        p.gamma[n] = parts.gamma;
-        p.peak_coef[n] = parts.peak_coef;
-        p.step_coef[n] = parts.step_coef;
-        p.tail_coef[n] = parts.tail_coef;
-        p.kind[n] = parts.kind;
-    }
-    return n++;
+// Appends a peak; returns its index.
+template <class T> XRF_FN int add_peak(Peaks<T> &p, const PeakParts &parts) {
+    const int n = p.n++;
+    p.energy[n] = parts.energy;
+    p.sigma[n] = parts.sigma;
+    p.gamma[n] = parts.gamma;
+    p.peak_coef[n] = parts.peak_coef;
+    p.step_coef[n] = parts.step_coef;
+    p.tail_coef[n] = parts.tail_coef;
+    p.kind[n] = parts.kind;
+    return n;
 }
 
 // The elastic peak's index, or -1.
-template <class Team, class T>
-XRF_FN int elastic_peak(Team team, const XrfProblem &q, const double *v, Workspace<T> &w, int &n) {
+template <class T> XRF_FN int elastic_peak(const XrfProblem &q, const double *v, Workspace<T> &w) {
     if (q.elastic < 0) return -1;
     const double sigma = peak_width(q, v, v[COHERENT_SCT_ENERGY]);
     const double coef = w.amplitude[q.elastic] * v[ENERGY_SLOPE] / (sigma * sqrt_two_pi());
-    return add_peak(team, w.peaks, n, {v[COHERENT_SCT_ENERGY], sigma, 1.0, coef, 0, 0, 0});
+    return add_peak(w.peaks, {v[COHERENT_SCT_ENERGY], sigma, 1.0, coef, 0, 0, 0});
 }
 
-template <class Team, class T>
-XRF_FN Compton compton_peaks(Team team, const XrfProblem &q, const double *v, Workspace<T> &w, int &n) {
-    Compton k = {};
+template <class T> XRF_FN void compton_peaks(const XrfProblem &q, const double *v, Workspace<T> &w) {
+    Compton &k = w.scatter.compton;
     k.wide = k.low = k.up = -1;
-    if (q.compton < 0) return k;
+    if (q.compton < 0) return;
     Peaks<T> &p = w.peaks;
     const double g = v[ENERGY_SLOPE], e0 = v[COHERENT_SCT_ENERGY];
-    k.d = 1 + e0 / electron_mass_kev() * (1 - cos(radians(v[COMPTON_ANGLE])));
+    const Turn angle = turn(v[COMPTON_ANGLE]);
+    k.sine = angle.sine;
+    k.d = 1 + e0 / electron_mass_kev() * (1 - angle.cosine);
     k.energy = e0 / k.d;
     k.sigma = peak_width(q, v, k.energy);
     k.step = w.compton_step ? positive(v[COMPTON_F_STEP]) : 0.0;
@@ -65,22 +58,29 @@ XRF_FN Compton compton_peaks(Team team, const XrfProblem &q, const double *v, Wo
     k.area = w.amplitude[q.compton] / k.norm;
     k.step_coef = k.area * k.step * g / (2 * k.energy);
     const double wide = k.sigma * v[COMPTON_FWHM_CORR];
-    k.wide = add_peak(team, p, n, {k.energy, wide, 1.0, k.area * g / (wide * sqrt_two_pi()), 0, 0, 0});
+    k.wide = add_peak(p, {k.energy, wide, 1.0, k.area * g / (wide * sqrt_two_pi()), 0, 0, 0});
     if (w.compton_step || w.compton_low) {
         const int kind = (w.compton_low ? PEAK_TAIL : 0) | (w.compton_step ? PEAK_STEP : 0);
         const double tail = k.area * k.tail * g / (2 * v[COMPTON_GAMMA] * k.sigma);
-        k.low = add_peak(team, p, n, {k.energy, k.sigma, v[COMPTON_GAMMA], 0, k.step_coef, tail, kind});
+        k.low = add_peak(p, {k.energy, k.sigma, v[COMPTON_GAMMA], 0, k.step_coef, tail, kind});
     }
     if (w.compton_high) {
         const double tail = k.area * k.high * g / (2 * v[COMPTON_HI_GAMMA] * k.sigma);
-        k.up = add_peak(team, p, n, {k.energy, k.sigma, v[COMPTON_HI_GAMMA], 0, 0, tail, PEAK_TAIL | PEAK_MIRRORED});
+        k.up = add_peak(p, {k.energy, k.sigma, v[COMPTON_HI_GAMMA], 0, 0, tail, PEAK_TAIL | PEAK_MIRRORED});
     }
-    return k;
+}
+
+// Appends the scatter's peaks to the lines'.
+template <class T> XRF_FN void scatter_peaks(const XrfProblem &q, const double *v, Workspace<T> &w) {
+    w.peaks.n = w.n_lines;
+    w.scatter.elastic = elastic_peak(q, v, w);
+    compton_peaks(q, v, w);
 }
 
 template <class T>
 XRF_FN void pull_elastic(const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w,
-                         int i, double *gradient) {
+                         double *gradient) {
+    const int i = w.scatter.elastic;
     if (i < 0) return;
     const Pull pull = pull_peak(a, w.peaks, i, gradient);
     const double sigma = w.peaks.sigma[i];
@@ -93,7 +93,8 @@ XRF_FN void pull_elastic(const XrfProblem &q, const Axis &a, const double *v, co
 
 template <class T>
 XRF_FN void pull_compton(const XrfProblem &q, const Axis &a, const double *v, const Workspace<T> &w,
-                         const Compton &k, double *gradient) {
+                         double *gradient) {
+    const Compton &k = w.scatter.compton;
     if (k.wide < 0) return;
     const Peaks<T> &p = w.peaks;
     const Pull none = {0, 0, 0};
@@ -125,8 +126,8 @@ XRF_FN void pull_compton(const XrfProblem &q, const Axis &a, const double *v, co
                         (wide.position + low.position + up.position);
     if (k.low >= 0) energy_bar -= k.step_coef * p.sums[SUM_STEP][k.low] / k.energy;
     // dEc/dE0 = 1 / d^2, dEc/d angle = -(Ec / d) (E0 / 511) sin(angle) pi / 180
-    const double e0 = v[COHERENT_SCT_ENERGY];
+    const double per_degree = radians_per_degree() * k.sine;
     gradient[COHERENT_SCT_ENERGY] += energy_bar / (k.d * k.d);
-    gradient[COMPTON_ANGLE] -= energy_bar * k.energy / k.d * e0 / electron_mass_kev() *
-                               sin(radians(v[COMPTON_ANGLE])) * radians(1.0);
+    gradient[COMPTON_ANGLE] -=
+        energy_bar * k.energy / k.d * v[COHERENT_SCT_ENERGY] / electron_mass_kev() * per_degree;
 }

@@ -122,7 +122,7 @@ template <class T> XRF_FN T boxcar(const T *counts, int channels, int c, int ord
 
 // Background of the fit window from a whole spectrum; `background` and `scratch` are [padded count + block].
 template <class Team, class T>
-XRF_FN void snip(Team team, const XrfProblem &q, const SnipPlan &plan, const T *counts, T *background, T *scratch) {
+XRF_CALL void snip(Team team, const XrfProblem &q, const SnipPlan &plan, const T *counts, T *background, T *scratch) {
     const int n = q.count;
     XRF_SHARE(team, c, n) scratch[c] = boxcar(counts, q.n_channels, q.first + c, q.snip_order);
     T *b = scratch, *other = background;

@@ -101,6 +101,38 @@ XRF_FN double logarithm(double x) {
     return n * 0.6931471803691238 + (n * 1.9082149292705877e-10 + (2.0 * s + s * u * p));
 }
 
+XRF_FN double radians_per_degree() { return 0.01745329251994329577; }
+
+// Sine and cosine of an angle [degree]: whole quarter turns and a rest of up to 45 degrees, both exact, then Taylor.
+struct Turn {
+    double sine, cosine;
+};
+
+XRF_FN Turn turn(double degrees) {
+    const double z = degrees * (1.0 / 90.0) + 6755399441055744.0;
+    const double r = (degrees - 90.0 * (z - 6755399441055744.0)) * radians_per_degree(), u = r * r;
+    double s = -1.0 / 1307674368000.0;
+    s = s * u + 1.0 / 6227020800.0;
+    s = s * u - 1.0 / 39916800.0;
+    s = s * u + 1.0 / 362880.0;
+    s = s * u - 1.0 / 5040.0;
+    s = s * u + 1.0 / 120.0;
+    s = s * u - 1.0 / 6.0;
+    s = r + r * u * s;
+    double c = 1.0 / 20922789888000.0;
+    c = c * u - 1.0 / 87178291200.0;
+    c = c * u + 1.0 / 479001600.0;
+    c = c * u - 1.0 / 3628800.0;
+    c = c * u + 1.0 / 40320.0;
+    c = c * u - 1.0 / 720.0;
+    c = c * u + 1.0 / 24.0;
+    c = c * u - 0.5;
+    c = c * u + 1.0;
+    const int quarter = (int)(bits_of<int64_t>(z) & 3);
+    const double sine = quarter & 1 ? c : s, cosine = quarter & 1 ? s : c;
+    return {quarter & 2 ? -sine : sine, (quarter + 1) & 2 ? -cosine : cosine};
+}
+
 // erfcx(z) = exp(z^2) erfc(z) for z >= 0 (Shepherd & Laframboise, Math. Comp. 36 (1981) 249): a polynomial in
 // t = (z - K) / (z + K), which maps [0, inf) to [-1, 1), over 1 + 2 z. Chebyshev fits to 7e-8 and 6e-18.
 XRF_FN float scaled_erfc(float z) {

@@ -3,9 +3,21 @@
 #include "parameters.cuh"
 #include "peaks.cuh"
 
+// The Compton term between its forward and its adjoint.
+struct Compton {
+    double energy, d, sine, sigma, area, norm, step, tail, high, step_coef;
+    int wide, low, up;  // its peaks: Gaussian; step and low tail; high tail; -1 where there is none
+};
+
+struct Scatter {
+    int elastic;  // its peak, or -1
+    Compton compton;
+};
+
 // Everything one spectrum needs while it is fitted.
 template <class T> struct Workspace {
     Peaks<T> peaks;
+    Scatter scatter;
     KeptShapes<T> kept;
     T *counts, *background, *net, *model, *total, *weight, *scratch;  // [padded count + 2 BLOCK]
     int *escaped_from;   // [padded count + 2 BLOCK] channel whose photons escape into this one

@@ -1,6 +1,8 @@
 //! What fits spectra. An engine knows a [`Problem`] and numbers; no files, ranks or element names.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod laid_out;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};

@@ -1,0 +1,3 @@
+//! The CUDA engine's kernels; see [`compile`].
+
+pub mod compile;
