@@ -5,6 +5,7 @@
 #include <xmmintrin.h>
 #endif
 #include "fit_spectrum.cuh"
+#include "tile.h"
 
 #define XRF_JOIN(a, b) a##_##b
 #define XRF_EXPAND(a, b) XRF_JOIN(a, b)
@@ -156,6 +157,8 @@ void XRF_NAME(xrf_sizes)(uint64_t *sizes) {
     sizes[1] = sizeof(XrfSpectrum);
     sizes[2] = sizeof(XrfFit);
     sizes[3] = sizeof(XrfEvaluation);
+    sizes[4] = sizeof(XrfTile);
+    sizes[5] = sizeof(XrfLayout);
 }
 
 // A function of special.cuh at x [n] in both precisions, for the test of their errors.

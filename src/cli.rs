@@ -47,6 +47,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Prints the configuration with every default filled in.
     Check(CheckArgs),
+    /// Lists what this machine offers: instruction set, CUDA devices, their compiler, MPI, HDF5.
+    Devices,
 }
 
 /// What is fitted and how: shared by the commands that fit.

@@ -210,6 +210,11 @@ impl Problem {
         ["ENERGY_OFFSET", "ENERGY_SLOPE", "ENERGY_QUADRATIC"].map(|name| self.start(name))
     }
 
+    /// First-pass values of all variables: shape parameters, then log10 amplitudes.
+    pub fn start_values(&self) -> impl Iterator<Item = f64> {
+        self.parameters.iter().chain(&self.amplitudes).map(|v| v.start)
+    }
+
     /// Indices of the free shape parameters.
     pub fn free_parameters(&self) -> Vec<usize> {
         (0..self.parameters.len()).filter(|&i| self.parameters[i].free).collect()

@@ -3,17 +3,20 @@
 //! Puts scan, configuration, engine, ranks and maps together; names no HDF5, MPI or CUDA.
 
 mod calibrate;
+mod devices;
 mod inspect;
 mod map;
 mod output;
 mod spectrum;
 mod sum;
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Command, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
 use crate::config::{self, Detector, Settings, Sources};
+use crate::engine::{self, Engine, Precision};
 use crate::error::{Error, Result};
 use crate::output::numbered;
 use crate::problem::Problem;
@@ -39,6 +42,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
             print!("{}", config::check(&settings));
             Ok(())
         }),
+        Command::Devices => devices::run(cluster),
     }
 }
 
@@ -141,23 +145,47 @@ fn problem(settings: &Settings, scan: &ScanInfo, chosen: Chosen) -> Result<Probl
     Ok(problem)
 }
 
-/// Pixels of a tile when nobody says: enough tiles to share evenly, none too large for memory.
-const MOST_TILE_PIXELS: usize = 4096;
-const TILES_PER_RANK: usize = 16;
-/// Bytes of its spectra in single precision.
-const MOST_TILE_BYTES: usize = 64 << 20;
-/// Pixels that keep a thread busy between two tiles.
-const PIXELS_PER_THREAD: usize = 32;
-
-fn tiles(work: &WorkArgs, scan: &ScanInfo, ranks: usize) -> Result<Tiles> {
-    let fitting = MOST_TILE_BYTES / (scan.channels * size_of::<f32>()).max(1);
-    let most = fitting.clamp(1, MOST_TILE_PIXELS);
-    let least = (PIXELS_PER_THREAD * rayon::current_num_threads()).min(most);
-    let even = scan.pixels().div_ceil(ranks * TILES_PER_RANK).clamp(least, most);
-    match work.tile_pixels {
-        Some(0) => Err(Error::configuration("--tile-pixels is 0; a tile holds at least one pixel")),
-        given => Ok(Tiles::new(scan.pixels(), given.unwrap_or(even))),
+/// The engine of this rank; why it is not a faster one is said once.
+fn open_engine(
+    choice: engine::Choice,
+    precision: Precision,
+    cluster: &mut dyn Cluster,
+) -> Result<Box<dyn Engine + Send>> {
+    let (local, _) = cluster.local();
+    let opened = cluster.agree(engine::choose(choice, precision, local))?;
+    if let Some(note) = opened.note {
+        report::note(&note);
     }
+    Ok(opened.engine)
+}
+
+/// Tiles for each rank when nobody says how large they are: enough to share evenly.
+const TILES_PER_RANK: usize = 16;
+/// Bytes of a pixel in the largest tiles; longer spectra come in smaller tiles.
+const PIXEL_BYTES: usize = 16 << 10;
+/// Pixels of a tile of which only the sum is made.
+const SUMMED_AT_ONCE: RangeInclusive<usize> = 64..=4096;
+
+/// The tiles of a scan; `useful` pixels at a time are neither too few nor too many for what works on them.
+fn tiles(
+    work: &WorkArgs,
+    scan: &ScanInfo,
+    useful: RangeInclusive<usize>,
+    cluster: &mut dyn Cluster,
+) -> Result<Tiles> {
+    let bytes = scan.channels.max(1) * size_of::<f32>();
+    let most = (useful.end() * PIXEL_BYTES / bytes).clamp(1, *useful.end());
+    let least = *useful.start().min(&most);
+    let even = scan.pixels().div_ceil(cluster.size() * TILES_PER_RANK).clamp(least, most);
+    let size = match work.tile_pixels {
+        Some(0) => Err(Error::configuration("--tile-pixels is 0; a tile holds at least one pixel")),
+        given => Ok(given.unwrap_or(even)),
+    };
+    let size = cluster.agree(size)?;
+    // a ticket means the same pixels to all ranks, whatever their machines
+    let of_rank_0 = cluster.broadcast((size as u64).to_le_bytes().to_vec());
+    let size = u64::from_le_bytes(of_rank_0.try_into().expect("one number"));
+    Ok(Tiles::new(scan.pixels(), size as usize))
 }
 
 /// Opens the scan on every rank and sets the threads of this one.

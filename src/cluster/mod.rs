@@ -47,6 +47,11 @@ pub fn join() -> Result<Box<dyn Cluster>> {
     }
 }
 
+/// The MPI library of this program, in words.
+pub fn library() -> String {
+    mpi::library()
+}
+
 /// What rank 0 hears from the others.
 #[derive(Debug)]
 pub enum Event {

@@ -59,7 +59,7 @@ pub(super) fn join(launcher: &Launcher) -> Result<Box<dyn Cluster>> {
 }
 
 /// The MPI library's name and version, without the rest of what it says.
-fn library() -> String {
+pub(super) fn library() -> String {
     let text = library_version().unwrap_or_else(|_| "MPI".into());
     let name = text.split([',', '\n', '\0']).next().unwrap_or_default();
     name.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -3,6 +3,11 @@
 use super::{Cluster, Launcher, Solo};
 use crate::error::{Error, Result};
 
+/// There is none.
+pub(super) fn library() -> String {
+    "none: this xrfit was built without MPI (cargo feature `mpi`)".into()
+}
+
 /// Alone, unless a launcher started several processes.
 ///
 /// # Errors

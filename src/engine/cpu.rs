@@ -3,21 +3,27 @@
 mod memory;
 mod prepared;
 
+use std::ops::RangeInclusive;
+
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
 use memory::{Numbers, Owned};
 use prepared::{Chunk, One, Prepared};
 
-use super::{Batch, Engine, Evaluation, ExactSum, Fits, Precision, Starts};
+use super::{Batch, Engine, Evaluation, ExactSum, Fits, Precision, Starts, check_case};
 use crate::engine::laid_out::LaidOut;
 use crate::error::Result;
 use crate::kernels::Simd;
 use crate::kernels::abi::{RawEngine, RawEvaluation, RawSpectrum};
-use crate::problem::{Optimizer, Problem};
+use crate::problem::Problem;
 
 /// Spectra that one thread takes at a time: enough to make a hand-over cheap, few enough to share evenly.
 const CHUNK: usize = 8;
+/// Spectra that keep a thread busy between two batches.
+const SPECTRA_PER_THREAD: usize = 32;
+/// More spectra at a time gain nothing.
+const MOST_SPECTRA: usize = 4096;
 
 pub(super) struct Cpu {
     simd: Simd,
@@ -33,22 +39,6 @@ impl Cpu {
             unsafe { &*(simd.entry_points().engine)(i32::from(precision == Precision::F64)) };
         Ok(Self { simd, precision, kernels })
     }
-}
-
-/// The kernels trust these; a problem that breaks them is our mistake.
-fn check(p: &Problem) {
-    assert!(p.count > 0 && p.first + p.count <= p.channels, "the fit window lies in the spectrum");
-    assert_eq!(
-        p.parameters.len(),
-        crate::kernels::parameters().len(),
-        "every shape parameter has a value"
-    );
-    assert_eq!(p.amplitudes.len(), p.components.len(), "every component has an amplitude");
-    assert!(p.lines.iter().all(|l| l.component < p.components.len()), "lines belong to components");
-    assert!(
-        p.elastic.into_iter().chain(p.compton).all(|i| i < p.components.len()),
-        "scatter is a component"
-    );
 }
 
 fn gather(problem: &Problem, chunks: Vec<Chunk>) -> Fits {
@@ -82,27 +72,13 @@ impl Engine for Cpu {
         format!("cpu, {} {}, {precision}", std::env::consts::ARCH, self.simd.level())
     }
 
+    fn useful_batches(&self) -> RangeInclusive<usize> {
+        SPECTRA_PER_THREAD * rayon::current_num_threads()..=MOST_SPECTRA
+    }
+
     fn fit(&self, problem: &Problem, batch: Batch) -> Result<Fits> {
         let n = batch.counts.nrows();
-        assert_eq!(batch.counts.ncols(), problem.channels, "spectra have the problem's channels");
-        if let Some(b) = batch.background {
-            assert_eq!(b.dim(), (n, problem.count), "one background per spectrum, over the window");
-        }
-        if let Starts::Each(s) = batch.starts {
-            assert_ne!(
-                problem.optimizer,
-                Optimizer::Nnls,
-                "linear fits start at the problem's shapes"
-            );
-            let variables = problem.parameters.len() + problem.components.len();
-            assert_eq!(s.dim(), (n, variables), "one start per spectrum");
-        }
-        let given = problem.background == crate::problem::Background::Given;
-        assert_eq!(
-            given,
-            batch.background.is_some(),
-            "a background is given where the problem wants one"
-        );
+        batch.check(problem);
         let prepared = Prepared::new(self, problem);
         let chunks = (0..n.div_ceil(CHUNK))
             .into_par_iter()
@@ -123,14 +99,8 @@ impl Engine for Cpu {
         counts: ArrayView1<f64>,
         background: ArrayView1<f64>,
     ) -> Result<Evaluation> {
-        check(problem);
+        check_case(problem, variables, counts, background);
         let (p, k, n) = (problem.parameters.len(), problem.components.len(), problem.count);
-        assert_eq!(variables.len(), p + k, "one value per variable");
-        assert_eq!(
-            (counts.len(), background.len()),
-            (problem.channels, n),
-            "counts by channel, background by window"
-        );
         let laid_out = LaidOut::new(problem);
         // SAFETY: `laid_out.raw` is complete and outlives the call.
         let memory = unsafe { (self.kernels.new_workspace)(&laid_out.raw) };
@@ -165,7 +135,7 @@ impl Engine for Cpu {
     }
 
     fn snip(&self, problem: &Problem, counts: ArrayView2<f32>) -> Result<Array2<f64>> {
-        assert_eq!(counts.ncols(), problem.channels, "spectra have the problem's channels");
+        Batch::of(counts).check_counts(problem);
         let prepared = Prepared::new(self, problem);
         let rows: Vec<f64> = (0..counts.nrows())
             .into_par_iter()

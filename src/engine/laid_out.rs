@@ -5,12 +5,13 @@ use crate::problem::{Line, Problem};
 
 /// A [`Problem`] laid out for the kernels: the pointers of `raw` lead into the vectors beside it, which
 /// never change.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "`raw` points there"))]
 pub(crate) struct LaidOut {
     pub raw: RawProblem,
-    _lines: [Vec<f64>; 5],
-    _indices: [Vec<i32>; 2],
-    _variables: [Vec<f64>; 4],
-    _free: Vec<u8>,
+    lines: [Vec<f64>; 5],
+    indices: [Vec<i32>; 2],
+    variables: [Vec<f64>; 4],
+    free: Vec<u8>,
 }
 
 // SAFETY: the pointers lead to memory this value owns and nobody writes.
@@ -75,6 +76,47 @@ impl LaidOut {
             clip_net_counts: i32::from(p.clip_net_counts),
             saturation: p.saturation.unwrap_or(f32::INFINITY),
         };
-        Self { raw, _lines: lines, _indices: indices, _variables: variables, _free: free }
+        Self { raw, lines, indices, variables, free }
+    }
+
+    /// All arrays as bytes, one after another, and where each begins; for memory that is not this process's.
+    #[cfg(feature = "cuda")]
+    pub fn packed(&self) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        let mut put = |array: &mut dyn Iterator<Item = u8>| {
+            bytes.resize(bytes.len().next_multiple_of(64), 0);
+            places.push(bytes.len());
+            bytes.extend(array);
+        };
+        for array in self.lines.iter().chain(&self.variables) {
+            put(&mut array.iter().flat_map(|v| v.to_ne_bytes()));
+        }
+        for array in &self.indices {
+            put(&mut array.iter().flat_map(|v| v.to_ne_bytes()));
+        }
+        put(&mut self.free.iter().copied());
+        (bytes, places)
+    }
+
+    /// The problem with its arrays where [`LaidOut::packed`] was copied to.
+    #[cfg(feature = "cuda")]
+    pub fn moved_to(&self, address: u64, places: &[usize]) -> RawProblem {
+        let f64_at = |i: usize| (address + places[i] as u64) as *const f64;
+        let i32_at = |i: usize| (address + places[i] as u64) as *const i32;
+        RawProblem {
+            energy: f64_at(0),
+            ratio: f64_at(1),
+            mu: f64_at(2),
+            width: f64_at(3),
+            edge: f64_at(4),
+            start: f64_at(5),
+            lower: f64_at(6),
+            upper: f64_at(7),
+            rate: f64_at(8),
+            component: i32_at(9),
+            family: i32_at(10),
+            free: (address + places[11] as u64) as *const u8,
+            ..self.raw
+        }
     }
 }

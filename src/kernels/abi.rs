@@ -14,6 +14,7 @@ pub(crate) struct ParameterRow {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct RawProblem {
     pub n_channels: i32,
     pub first: i32,
@@ -105,6 +106,50 @@ pub(crate) struct RawEngine {
     ),
 }
 
+/// What one launch of `kernels/fit.cu` works on: `kernels/tile.h`. Addresses are the device's; 0 is null.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "its size is compared all the same"))]
+pub(crate) struct RawTile {
+    pub n_spectra: i32,
+    pub start_stride: i32,
+    pub counts: u64,
+    pub background: u64,
+    pub start: u64,
+    pub snip_passes: u64,
+    pub snip_low: u64,
+    pub snip_high: u64,
+    pub columns: u64,
+    pub gram: u64,
+    pub near: u64,
+    pub far: u64,
+    pub near_bytes: u64,
+    pub far_bytes: u64,
+    pub variables: u64,
+    pub objective: u64,
+    pub r_squared: u64,
+    pub r_squared_log: u64,
+    pub total_counts: u64,
+    pub steps: u64,
+    pub status: u64,
+    pub fitted_sum: u64,
+    pub background_sum: u64,
+    pub total: u64,
+    pub components: u64,
+    pub gradient: u64,
+}
+
+/// What a CUDA block needs: `kernels/tile.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "its size is compared all the same"))]
+pub(crate) struct RawLayout {
+    pub near_bytes: u64,
+    pub far_bytes: u64,
+    pub threads: i32,
+    pub block: i32,
+}
+
 /// The entry points of one instruction set.
 pub(crate) struct EntryPoints {
     pub parameters: unsafe extern "C" fn(*mut i32) -> *const ParameterRow,
@@ -160,12 +205,14 @@ entry_points!(
     xrf_exponentials_v4
 );
 
-/// Sizes of the four structures shared with the kernels, Rust's view.
-pub(crate) fn sizes() -> [u64; 4] {
+/// Sizes of the structures shared with the kernels, Rust's view.
+pub(crate) fn sizes() -> [u64; 6] {
     [
         size_of::<RawProblem>() as u64,
         size_of::<RawSpectrum>() as u64,
         size_of::<RawFit>() as u64,
         size_of::<RawEvaluation>() as u64,
+        size_of::<RawTile>() as u64,
+        size_of::<RawLayout>() as u64,
     ]
 }

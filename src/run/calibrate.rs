@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use ndarray::Array1;
 
 use super::output::inputs;
-use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum, tiles};
+use super::{
+    Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum,
+    tiles,
+};
 use crate::calibrate::{Calibration, Search, calibrate, refine};
 use crate::cli::{CalibrateArgs, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
 use crate::config::{self, Detector, Settings};
-use crate::engine;
+use crate::engine::{self, Choice, Precision};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::output::{self, numbered};
@@ -83,7 +86,7 @@ pub(super) fn first_pass(
     cluster: &mut dyn Cluster,
 ) -> Result<Settings> {
     let info = scan.info().clone();
-    let tiles = cluster.agree(tiles(work, &info, cluster.size()))?;
+    let tiles = tiles(work, &info, SUMMED_AT_ONCE, cluster)?;
     let spectrum = sum::spectrum(scan, chosen, tiles, cluster)?;
     let mut found = Ok(Vec::new());
     if cluster.rank() == 0 && spectrum.sum() > 0.0 {
@@ -141,7 +144,12 @@ fn on_sum(
     work: &WorkArgs,
     spectrum: &Array1<f64>,
 ) -> Result<Calibration> {
-    let engine = engine::open(work.engine, engine::Precision::F64)?;
+    // a few starts of one spectrum are done before kernels for a device are compiled
+    let choice = match work.engine {
+        Choice::Auto => Choice::Cpu,
+        asked => asked,
+    };
+    let engine = engine::open(choice, Precision::F64)?;
     let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
     let mut wide = settings.of_first_pass().with_bystanders()?;
     let widest = problem(&wide, info, chosen)?;

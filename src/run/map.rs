@@ -10,13 +10,15 @@ use sha2::{Digest, Sha256};
 
 use super::calibrate::{compare_gains, first_pass};
 use super::output::Output;
-use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, resolve_common, tiles};
+use super::{
+    Chosen, begin, detectors, on_rank_0, open_engine, problem, resolve, resolve_common, tiles,
+};
 use crate::assemble::Assembly;
 use crate::calibrate::{Search, fit_sum};
 use crate::cli::MapArgs;
 use crate::cluster::{Cluster, serve};
 use crate::config::Settings;
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::fit::{self, TileFits};
 use crate::kernels::{self, Status};
@@ -92,7 +94,7 @@ fn one(
         settings = first_pass(scan, &settings, which, Search::default(), &args.work, cluster)?;
     }
     let problem = cluster.agree(problem(&settings, &info, which))?;
-    let engine = cluster.agree(engine::open(args.work.engine, settings.fit.precision))?;
+    let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
     let times = cluster.agree(times_of(scan, which.detector))?;
     let mut assembly = Assembly::new(&problem, (info.rows, info.cols), &times);
     fit_tiles(args, scan, which, (&*engine, &problem), &mut assembly, cluster)?;
@@ -118,7 +120,7 @@ fn fit_tiles(
     assembly: &mut Assembly,
     cluster: &mut dyn Cluster,
 ) -> Result<()> {
-    let tiles = cluster.agree(tiles(&args.work, scan.info(), cluster.size()))?;
+    let tiles = tiles(&args.work, scan.info(), engine.useful_batches(), cluster)?;
     let mut progress = (cluster.rank() == 0).then(|| Progress::new(scan.info().pixels()));
     let pixels = |ticket| tiles.get(ticket).expect("tickets are tiles");
     let read = |ticket| {

@@ -193,6 +193,12 @@ pub struct OpenOptions {
     pub file_locking: bool,
 }
 
+/// The HDF5 library of this program, in words.
+pub fn library() -> String {
+    let (major, minor, release) = hdf5::library_version();
+    format!("{major}.{minor}.{release}")
+}
+
 /// A way to read a file: `None` when the content is of another format.
 type Open = fn(&Path, OpenOptions) -> Result<Option<Box<dyn ScanReader>>>;
 

@@ -3,7 +3,7 @@
 use ndarray::ArrayView1;
 
 use super::memory::{Numbers, Owned};
-use super::{Batch, Cpu, ExactSum, Starts, check};
+use super::{Batch, Cpu, ExactSum, Starts};
 use crate::engine::laid_out::LaidOut;
 use crate::kernels::Status;
 use crate::kernels::abi::{RawFit, RawSpectrum};
@@ -36,7 +36,6 @@ pub(super) struct Chunk {
 
 impl<'a> Prepared<'a> {
     pub fn new(engine: &'a Cpu, problem: &'a Problem) -> Self {
-        check(problem);
         let laid_out = LaidOut::new(problem);
         // SAFETY: `laid_out.raw` is complete and outlives the call.
         let memory = unsafe { (engine.kernels.new_shared)(&laid_out.raw) };
@@ -71,7 +70,7 @@ impl<'a> Prepared<'a> {
             let counts = row(batch.counts.row(i));
             let given = batch.background.map(|b| row(b.row(i)));
             let start = match batch.starts {
-                Starts::FirstPass => start_of(self.problem),
+                Starts::FirstPass => self.problem.start_values().collect(),
                 Starts::Each(starts) => starts.row(i).to_vec(),
             };
             let one = self.fit_one(
@@ -152,8 +151,4 @@ impl<'a> Prepared<'a> {
         }
         out.get()
     }
-}
-
-fn start_of(problem: &Problem) -> Vec<f64> {
-    problem.parameters.iter().chain(&problem.amplitudes).map(|v| v.start).collect()
 }

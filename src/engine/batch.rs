@@ -1,0 +1,209 @@
+//! What an engine takes and gives: batches of spectra, and their fits.
+
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
+
+use crate::kernels::Status;
+use crate::problem::{Background, Optimizer, Problem};
+
+/// Where each spectrum starts.
+#[derive(Clone, Copy, Debug)]
+pub enum Starts<'a> {
+    /// All at the problem's first-pass values.
+    FirstPass,
+    /// Each at its own, `[n, parameters + components]`: shape parameters, then log10 amplitudes. Not with
+    /// [`Optimizer::Nnls`](crate::problem::Optimizer::Nnls), whose components are made once, at the problem's own shapes.
+    Each(ArrayView2<'a, f64>),
+}
+
+/// A batch of spectra.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// `[n, channels]` \[counts\].
+    pub counts: ArrayView2<'a, f32>,
+    /// `[n, window]` \[counts\], where the problem says that the background is given.
+    pub background: Option<ArrayView2<'a, f32>>,
+    /// Where they start.
+    pub starts: Starts<'a>,
+}
+
+impl<'a> Batch<'a> {
+    /// Spectra that start at the first-pass values and find their own background.
+    pub fn of(counts: ArrayView2<'a, f32>) -> Self {
+        Self { counts, background: None, starts: Starts::FirstPass }
+    }
+
+    /// Some of its spectra.
+    pub fn part(&self, spectra: Range<usize>) -> Self {
+        let rows = s![spectra, ..];
+        Self {
+            counts: self.counts.slice_move(rows),
+            background: self.background.map(|b| b.slice_move(rows)),
+            starts: match self.starts {
+                Starts::FirstPass => Starts::FirstPass,
+                Starts::Each(starts) => Starts::Each(starts.slice_move(rows)),
+            },
+        }
+    }
+
+    /// Kernels trust these; a batch that breaks them is our mistake.
+    pub(super) fn check(&self, problem: &Problem) {
+        self.check_counts(problem);
+        let n = self.counts.nrows();
+        if let Some(b) = self.background {
+            assert_eq!(b.dim(), (n, problem.count), "one background per spectrum, over the window");
+        }
+        if let Starts::Each(s) = self.starts {
+            assert_ne!(
+                problem.optimizer,
+                Optimizer::Nnls,
+                "linear fits start at the problem's shapes"
+            );
+            let variables = problem.parameters.len() + problem.components.len();
+            assert_eq!(s.dim(), (n, variables), "one start per spectrum");
+        }
+        assert_eq!(
+            problem.background == Background::Given,
+            self.background.is_some(),
+            "a background is given where the problem wants one"
+        );
+    }
+
+    pub(super) fn check_counts(&self, problem: &Problem) {
+        check(problem);
+        assert_eq!(self.counts.ncols(), problem.channels, "spectra have the problem's channels");
+    }
+}
+
+fn check(p: &Problem) {
+    assert!(p.count > 0 && p.first + p.count <= p.channels, "the fit window lies in the spectrum");
+    assert_eq!(
+        p.parameters.len(),
+        crate::kernels::parameters().len(),
+        "every shape parameter has a value"
+    );
+    assert_eq!(p.amplitudes.len(), p.components.len(), "every component has an amplitude");
+    assert!(p.lines.iter().all(|l| l.component < p.components.len()), "lines belong to components");
+    assert!(
+        p.elastic.into_iter().chain(p.compton).all(|i| i < p.components.len()),
+        "scatter is a component"
+    );
+}
+
+pub(super) fn check_case(
+    problem: &Problem,
+    variables: &[f64],
+    counts: ArrayView1<f64>,
+    background: ArrayView1<f64>,
+) {
+    check(problem);
+    let expected = problem.parameters.len() + problem.components.len();
+    assert_eq!(variables.len(), expected, "one value per variable");
+    assert_eq!(
+        (counts.len(), background.len()),
+        (problem.channels, problem.count),
+        "counts by channel, background by window"
+    );
+}
+
+/// Counts summed exactly, so that the order of spectra does not matter: fixed point with 20 binary places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExactSum(pub Vec<i64>);
+
+impl ExactSum {
+    const SCALE: f64 = 1_048_576.0;
+
+    /// `n` zeros.
+    pub fn zeros(n: usize) -> Self {
+        Self(vec![0; n])
+    }
+
+    /// Adds counts, channel by channel.
+    pub fn add(&mut self, counts: impl IntoIterator<Item = f64>) {
+        for (sum, y) in self.0.iter_mut().zip(counts) {
+            *sum = sum.saturating_add((y * Self::SCALE).round() as i64);
+        }
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, y) in self.0.iter_mut().zip(&other.0) {
+            *sum = sum.saturating_add(*y);
+        }
+    }
+
+    /// The sums \[counts\].
+    pub fn counts(&self) -> Array1<f64> {
+        self.0.iter().map(|&s| s as f64 / Self::SCALE).collect()
+    }
+}
+
+/// Fits of a batch, in its order; NaN where a spectrum could not be fitted.
+#[derive(Clone, Debug)]
+pub struct Fits {
+    /// Shape parameters in the kernels' order, `[n, parameters]`.
+    pub parameters: Array2<f64>,
+    /// Net counts in each component's first line, `[n, components]` \[counts\].
+    pub amplitudes: Array2<f64>,
+    /// Objective at the end, `[n]`.
+    pub objective: Array1<f64>,
+    /// R² of the counts in the window, `[n]`.
+    pub r_squared: Array1<f64>,
+    /// R² of log10(counts + 1), `[n]`.
+    pub r_squared_log: Array1<f64>,
+    /// Steps taken, `[n]`.
+    pub steps: Array1<u32>,
+    /// How each ended, `[n]`.
+    pub status: Vec<Status>,
+    /// Sum of the fitted spectra, background included, over the window.
+    pub fitted: ExactSum,
+    /// Sum of the backgrounds over the window.
+    pub background: ExactSum,
+}
+
+impl Fits {
+    /// Room for the fits of `n` spectra; nothing is fitted yet.
+    pub fn unfitted(problem: &Problem, n: usize) -> Self {
+        let (p, k) = (problem.parameters.len(), problem.components.len());
+        let nan = || Array1::from_elem(n, f64::NAN);
+        Self {
+            parameters: Array2::from_elem((n, p), f64::NAN),
+            amplitudes: Array2::from_elem((n, k), f64::NAN),
+            objective: nan(),
+            r_squared: nan(),
+            r_squared_log: nan(),
+            steps: Array1::zeros(n),
+            status: vec![Status::Empty; n],
+            fitted: ExactSum::zeros(problem.count),
+            background: ExactSum::zeros(problem.count),
+        }
+    }
+
+    /// Puts the fits of some of the spectra, from number `first` on, in their place.
+    pub fn put(&mut self, first: usize, part: &Self) {
+        let rows = first..first + part.status.len();
+        self.parameters.slice_mut(s![rows.clone(), ..]).assign(&part.parameters);
+        self.amplitudes.slice_mut(s![rows.clone(), ..]).assign(&part.amplitudes);
+        self.objective.slice_mut(s![rows.clone()]).assign(&part.objective);
+        self.r_squared.slice_mut(s![rows.clone()]).assign(&part.r_squared);
+        self.r_squared_log.slice_mut(s![rows.clone()]).assign(&part.r_squared_log);
+        self.steps.slice_mut(s![rows.clone()]).assign(&part.steps);
+        self.status[rows].copy_from_slice(&part.status);
+        self.fitted.merge(&part.fitted);
+        self.background.merge(&part.background);
+    }
+}
+
+/// The model at given variables.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// All components with escape, `[window]` \[counts\].
+    pub total: Array1<f64>,
+    /// Each component without escape, `[components, window]` \[counts\].
+    pub components: Array2<f64>,
+    /// Objective against the given counts and background.
+    pub objective: f64,
+    /// Its derivative by shape parameter and log10 amplitude, `[parameters + components]`.
+    pub gradient: Array1<f64>,
+}
