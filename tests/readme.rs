@@ -18,7 +18,7 @@ const END: &str = "<!-- defaults:end -->";
 /// Options of the programs that start xrfit, as the READMEs mention them by themselves.
 const OF_LAUNCHERS: [&str; 2] = ["--mpi", "--cpus-per-task"];
 /// Where a build or an installation puts things.
-const MADE: [&str; 3] = ["target/", "bin/", "share/"];
+const MADE: [&str; 4] = ["target/", "bin/", "share/", "lib/"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
