@@ -17,6 +17,7 @@ use standin::{code, is_started, succeeds};
 #[test]
 fn without_devices_there_is_an_error_and_no_panic() {
     succeeds("asks_for_no_device", &[("XRF_STANDIN_DEVICES", "0")]);
+    succeeds("asks_for_no_device", &[("CUDA_VISIBLE_DEVICES", "")]);
 }
 
 #[test]
@@ -62,6 +63,23 @@ fn fills_one_of_three_devices() {
     alloc(1).expect("another device has its own memory");
     drop(first);
     alloc(0).expect("memory comes back");
+}
+
+#[test]
+fn a_process_sees_the_devices_that_it_is_told_of() {
+    let variables = [("XRF_STANDIN_DEVICES", "3"), ("CUDA_VISIBLE_DEVICES", "2,1")];
+    let Some((log, _)) = succeeds("sees_two_devices", &variables) else { return };
+    assert_eq!(log.of("context").iter().map(|e| e.device).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn sees_two_devices() {
+    if is_started() {
+        assert_eq!(CudaContext::device_count(), Ok(2));
+        let device = CudaContext::new(0).expect("a device");
+        assert_eq!(device.name().as_deref(), Ok("stand-in device 2 (no GPU)"));
+    }
 }
 
 #[test]

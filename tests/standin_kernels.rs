@@ -14,7 +14,7 @@ mod random;
 mod standin;
 
 use card::{Card, Loaded};
-use cudarc::driver::sys::{CUfunction_attribute as Attribute, CUresult};
+use cudarc::driver::sys::CUresult;
 use ndarray::Array2;
 use standin::emulator::{Spectra, Way};
 use standin::{code, is_started, succeeds};
@@ -67,7 +67,6 @@ fn launches_wrongly() {
     }
     use CUresult::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
     with_spectra(WARP, |card, mut loaded, _| {
-        let attribute = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         let kernel = card.kernel("xrf_fit_warp_f32").expect("it is there");
         let occupancy = kernel.occupancy_max_active_blocks_per_multiprocessor(32, 4096, None);
         assert_eq!(occupancy, Ok(32), "blocks of a multiprocessor");
@@ -76,14 +75,20 @@ fn launches_wrongly() {
         let too_few = loaded.launch("fit", 1, 16);
         assert_eq!(code(too_few), CUDA_ERROR_INVALID_VALUE, "16 threads for a warp");
         assert_eq!(code(loaded.launch("fit", 0, 32)), CUDA_ERROR_INVALID_VALUE, "no blocks");
-        let set = |n: i32| kernel.set_attribute(attribute, n);
-        assert_eq!(code(set(227 << 10)), CUDA_ERROR_INVALID_VALUE, "no room for its static part");
-        set(40_000).expect("little is allowed");
-        loaded.shared = 50_000;
-        loaded.launch("fit", 1, 32).expect("more than 48 KiB, once the attribute allows it");
+        let refuses = |loaded: &Loaded, what: &str| {
+            assert_eq!(code(loaded.launch("fit", 1, 32)), CUDA_ERROR_INVALID_VALUE, "{what}");
+        };
+        loaded.shared = 48 << 10;
+        refuses(&loaded, "48 KiB and a static part");
+        loaded.allowed = Some(40_000);
+        refuses(&loaded, "more than allowed");
+        loaded.allowed = Some(50_000);
+        loaded.launch("fit", 1, 32).expect("more than 48 KiB, once it is allowed");
         loaded.shared = 228 << 10;
-        assert_eq!(code(loaded.launch("fit", 1, 32)), CUDA_ERROR_INVALID_VALUE, "228 KiB");
-        loaded.shared = 64;
+        refuses(&loaded, "228 KiB");
+        loaded.allowed = Some(227 << 10);
+        refuses(&loaded, "an attribute that leaves no room for the static part");
+        (loaded.shared, loaded.allowed) = (64, None);
         let lost = loaded.launch("fit", 1, 32);
         assert_eq!(code(lost), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, "a workspace too small");
     });

@@ -1,71 +1,22 @@
 //! Fits with the kernels of kernels/fit.cu through the CUDA driver alone, call by call, as emulate.cpp does
 //! without one.
 
+#[path = "tile.rs"]
+mod tile;
+
 use std::sync::Arc;
 
+use cudarc::driver::sys::CUfunction_attribute as Attribute;
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DeviceRepr,
-    DriverError, LaunchConfig, PushKernelArg, sys,
+    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError,
+    LaunchConfig, PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
+use tile::{RawLayout, RawProblem, RawTile};
 use xrfit::engine::Precision;
 use xrfit::problem::{Line, Problem, Variable};
 
 use crate::standin::emulator::{Spectra, Way};
-
-/// XrfProblem of kernels/abi.h.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct RawProblem {
-    sizes: [i32; 7],
-    lines: [u64; 5],
-    indices: [u64; 2],
-    variables: [u64; 4],
-    free: u64,
-    numbers: [f64; 3],
-    choices: [i32; 9],
-    saturation: f32,
-}
-
-/// XrfTile of kernels/tile.h.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct RawTile {
-    n_spectra: i32,
-    start_stride: i32,
-    pub counts: u64,
-    background: u64,
-    start: u64,
-    snip: [u64; 3],
-    columns: u64,
-    gram: u64,
-    near: u64,
-    pub far: u64,
-    near_bytes: u64,
-    far_bytes: u64,
-    variables: u64,
-    /// Objective, R², log R², total counts.
-    measures: [u64; 4],
-    /// Steps, status.
-    codes: [u64; 2],
-    sums: [u64; 2],
-    total: u64,
-    components: u64,
-    gradient: u64,
-}
-
-/// XrfLayout of kernels/tile.h.
-pub struct RawLayout {
-    pub near_bytes: u64,
-    far_bytes: u64,
-    pub threads: i32,
-    block: i32,
-}
-
-// SAFETY: plain numbers and addresses.
-unsafe impl DeviceRepr for RawProblem {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for RawTile {}
 
 /// A context with its stream and the kernels.
 pub struct Card {
@@ -94,7 +45,7 @@ impl Card {
         let layout = self.layout(&problem, way)?;
         let tile = arrays.tile(spectra, way, &layout)?;
         let shared = if way.memory == "shared" { layout.near_bytes as u32 } else { 0 };
-        Ok(Loaded { card: self, arrays, problem, layout, tile, way, shared })
+        Ok(Loaded { card: self, arrays, problem, layout, tile, way, shared, allowed: None })
     }
 
     fn layout(&self, problem: &RawProblem, way: Way) -> Result<RawLayout> {
@@ -119,18 +70,18 @@ pub struct Loaded<'a> {
     pub layout: RawLayout,
     pub tile: RawTile,
     way: Way,
-    /// Dynamic shared memory \[bytes\].
+    /// Dynamic shared memory of a launch, and what the kernel's attribute says before it \[bytes\].
     pub shared: u32,
+    pub allowed: Option<i32>,
 }
 
 impl Loaded<'_> {
     /// Launches `xrf_TASK_KIND` with so many blocks and threads.
     pub fn launch(&self, task: &str, blocks: usize, threads: i32) -> Result<()> {
         let kernel = self.card.kernel(&format!("xrf_{task}_{}", self.way.team))?;
-        if self.shared > 0 {
-            let attribute =
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            kernel.set_attribute(attribute, self.shared as i32)?;
+        if let Some(bytes) = self.allowed {
+            kernel
+                .set_attribute(Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes)?;
         }
         let mut launch = self.card.stream.launch_builder(&kernel);
         launch.arg(&self.problem).arg(&self.tile);

@@ -1,9 +1,12 @@
 //! A stand-in for the CUDA driver: programs that are given it see devices, on which xrfit's kernels run on the CPU.
 //!
 //! ```text
-//! let Some(standin) = standin::environment() else { return };
 //! let log = standin::Log::new();
-//! Command::new(XRFIT).envs(standin).envs(log.variable()).env("XRF_STANDIN_DEVICES", "2")
+//! let mut command = Command::new(XRFIT);
+//! if !standin::equip(&mut command, &log) {
+//!     return;
+//! }
+//! command.env("XRF_STANDIN_DEVICES", "2");
 //! ```
 //!
 //! What the environment says to it:
@@ -15,6 +18,7 @@
 //! | `XRF_STANDIN_FAIL_LAUNCH` | `3`, `3,4` or `all`: these launches of xrf_fit_* of a process fail | none |
 //! | `XRF_STANDIN_LOST` | after so many launches of xrf_fit_* every call fails | never |
 //! | `XRF_STANDIN_LOG` | file that gets a line for every context, launch, refusal and fault | none |
+//! | `CUDA_VISIBLE_DEVICES` | numbers of the devices that a process sees, as with cards | all |
 //! | `EMULATED_THREADS` | threads of the machine that share a grid's blocks | all |
 #![allow(dead_code, reason = "each test uses its part")]
 
@@ -28,7 +32,7 @@ use std::process::Command;
 
 /// Variables under which a program finds the stand-in driver and an image for it; `None` (and a line that says so)
 /// where it cannot be built.
-pub fn environment() -> Option<Vec<(&'static str, OsString)>> {
+fn environment() -> Option<Vec<(&'static str, OsString)>> {
     let folder = emulator::folder()?;
     let mut libraries = folder.as_os_str().to_owned();
     if let Some(others) = std::env::var_os("LD_LIBRARY_PATH") {
@@ -37,6 +41,17 @@ pub fn environment() -> Option<Vec<(&'static str, OsString)>> {
     }
     let image = folder.join("stand-in.ptx").into_os_string();
     Some(vec![("LD_LIBRARY_PATH", libraries), ("XRFIT_KERNELS", image)])
+}
+
+/// Gives a program the stand-in driver and an image for it, with one device, no faults and this log; `false` (and a
+/// line that says so) where it cannot be built.
+pub fn equip(command: &mut Command, log: &Log) -> bool {
+    let Some(variables) = environment() else { return false };
+    for name in ["DEVICES", "MEMORY", "FAIL_LAUNCH", "LOST"] {
+        command.env_remove(format!("XRF_STANDIN_{name}"));
+    }
+    command.env_remove("CUDA_VISIBLE_DEVICES").envs(variables).env("XRF_STANDIN_LOG", log.path());
+    true
 }
 
 /// What the devices of one or more processes did.
@@ -48,6 +63,7 @@ pub struct Log {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub process: u32,
+    /// Of the machine, whatever the process sees.
     pub device: usize,
     /// `context`, `launch xrf_fit_warp_f32 grid 4 block 32 shared 9000`, `alloc of 99 bytes refused, ...`, `lost`
     pub what: String,
@@ -60,11 +76,6 @@ impl Log {
 
     fn path(&self) -> PathBuf {
         self.folder.path().join("log")
-    }
-
-    /// The variable that names it.
-    pub fn variable(&self) -> [(&'static str, PathBuf); 1] {
-        [("XRF_STANDIN_LOG", self.path())]
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -104,8 +115,11 @@ pub fn succeeds(name: &str, variables: &[(&str, &str)]) -> Option<(Log, String)>
     let log = Log::new();
     let mut command = Command::new(std::env::current_exe().expect("a path"));
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
-    command.envs(environment()?).envs(log.variable()).env(STARTED, "1");
-    let output = command.envs(variables.iter().copied()).output().expect("a process");
+    if !equip(&mut command, &log) {
+        return None;
+    }
+    command.env(STARTED, "1").envs(variables.iter().copied());
+    let output = command.output().expect("a process");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains("running 1 test"), "{name} is a test of this program: {said}");

@@ -16,8 +16,8 @@ namespace {
 
 constexpr size_t DEVICES = 1, MEMORY = 512 * KIB * KIB;
 
-Device *device_of(Driver &d, CUdevice number) {
-    return number >= 0 && (size_t)number < d.devices.size() ? &d.devices[number] : nullptr;
+Device *device_of(Driver &d, CUdevice ordinal) {
+    return ordinal >= 0 && (size_t)ordinal < d.devices.size() ? &d.devices[ordinal] : nullptr;
 }
 
 int attribute(const Device &device, int which) {
@@ -81,12 +81,13 @@ using namespace standin;
 API cuInit(unsigned) {
     Driver &d = driver();
     const std::lock_guard<std::mutex> held(d.lock);
-    const size_t n = setting("XRF_STANDIN_DEVICES", DEVICES);
-    if (!n) return CUDA_ERROR_NO_DEVICE;
     if (d.initialised) return CUDA_SUCCESS;
-    for (size_t i = 0; i < n; ++i) {
+    const std::vector<int> numbers = visible((int)setting("XRF_STANDIN_DEVICES", DEVICES));
+    if (numbers.empty()) return CUDA_ERROR_NO_DEVICE;
+    for (const int number : numbers) {
         Device &device = d.devices.emplace_back();
-        device.number = (int)i;
+        device.ordinal = (CUdevice)d.devices.size() - 1;
+        device.number = number;
         device.limit = setting("XRF_STANDIN_MEMORY", MEMORY);
         for (auto &stream : device.own_streams) stream = std::make_shared<Stream>();
     }
@@ -106,10 +107,10 @@ API cuDeviceGetCount(int *count) {
     });
 }
 
-// Does `body` with the device of a number.
-template <class Body> CUresult with_device(CUdevice number, Body body) {
+// Does `body` with one of the devices that this process sees.
+template <class Body> CUresult with_device(CUdevice ordinal, Body body) {
     return with_driver([&](Driver &d) -> CUresult {
-        Device *device = device_of(d, number);
+        Device *device = device_of(d, ordinal);
         if (!device) return CUDA_ERROR_INVALID_DEVICE;
         body(*device);
         return CUDA_SUCCESS;
@@ -117,47 +118,47 @@ template <class Body> CUresult with_device(CUdevice number, Body body) {
 }
 
 API cuDeviceGet(CUdevice *found, int ordinal) {
-    return with_device(ordinal, [&](Device &device) { *found = device.number; });
+    return with_device(ordinal, [&](Device &device) { *found = device.ordinal; });
 }
 
-API cuDeviceGetName(char *name, int size, CUdevice number) {
-    return with_device(number, [&](Device &device) { snprintf(name, size, "stand-in device %d (no GPU)", device.number); });
+API cuDeviceGetName(char *name, int size, CUdevice ordinal) {
+    return with_device(ordinal, [&](Device &device) { snprintf(name, size, "stand-in device %d (no GPU)", device.number); });
 }
 
-API cuDeviceTotalMem_v2(size_t *bytes, CUdevice number) {
-    return with_device(number, [&](Device &device) { *bytes = device.limit; });
+API cuDeviceTotalMem_v2(size_t *bytes, CUdevice ordinal) {
+    return with_device(ordinal, [&](Device &device) { *bytes = device.limit; });
 }
 
-API cuDeviceGetAttribute(int *value, int which, CUdevice number) {
-    return with_device(number, [&](Device &device) { *value = attribute(device, which); });
+API cuDeviceGetAttribute(int *value, int which, CUdevice ordinal) {
+    return with_device(ordinal, [&](Device &device) { *value = attribute(device, which); });
 }
 
-API cuDeviceGetUuid(CUuuid *uuid, CUdevice number) {
-    return with_device(number, [&](Device &device) {
+API cuDeviceGetUuid(CUuuid *uuid, CUdevice ordinal) {
+    return with_device(ordinal, [&](Device &device) {
         memcpy(uuid->bytes, "xrfit stand-in \0", 16);
         uuid->bytes[15] = (unsigned char)device.number;
     });
 }
 
-API cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice number) { return cuDeviceGetUuid(uuid, number); }
+API cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice ordinal) { return cuDeviceGetUuid(uuid, ordinal); }
 
-API cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice number) {
+API cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice ordinal) {
     return with_driver([&](Driver &d) -> CUresult {
-        Device *device = device_of(d, number);
+        Device *device = device_of(d, ordinal);
         if (!device) return CUDA_ERROR_INVALID_DEVICE;
         if (d.lost) return CUDA_ERROR_ILLEGAL_ADDRESS;
-        if (!device->retained++) note(number, "context");
+        if (!device->retained++) note(device->number, "context");
         *context = device;
         return CUDA_SUCCESS;
     });
 }
 
-API cuDevicePrimaryCtxRelease_v2(CUdevice number) {
+API cuDevicePrimaryCtxRelease_v2(CUdevice ordinal) {
     return with_driver([&](Driver &d) -> CUresult {
-        Device *device = device_of(d, number);
+        Device *device = device_of(d, ordinal);
         if (!device) return CUDA_ERROR_INVALID_DEVICE;
         if (!device->retained)
-            return refuse(number, CUDA_ERROR_INVALID_CONTEXT, "a context is released that nobody holds");
+            return refuse(device->number, CUDA_ERROR_INVALID_CONTEXT, "a context is released that nobody holds");
         if (device->retained > 1) {
             --device->retained;
             return CUDA_SUCCESS;

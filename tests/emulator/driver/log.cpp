@@ -54,6 +54,24 @@ size_t setting(const char *name, size_t otherwise) {
     return text && *text ? strtoull(text, nullptr, 0) : otherwise;
 }
 
+// As with a card, a number that is none ends the list.
+std::vector<int> visible(int all) {
+    std::vector<int> numbers;
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
+    if (!list) {
+        for (int i = 0; i < all; ++i) numbers.push_back(i);
+        return numbers;
+    }
+    while (*list) {
+        char *end;
+        const long number = strtol(list, &end, 10);
+        if (end == list || number < 0 || number >= all) break;
+        numbers.push_back((int)number);
+        list = *end ? end + 1 : end;
+    }
+    return numbers;
+}
+
 bool shall_fail(unsigned fit) {
     const char *list = getenv("XRF_STANDIN_FAIL_LAUNCH");
     if (!list) return false;

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 #include "cuda.h"
 #include "kernels.h"
 
@@ -52,7 +53,8 @@ struct Module {
 };
 
 struct Device {
-    int number;
+    CUdevice ordinal;  // among those that this process sees
+    int number;        // of the machine
     size_t limit, used = 0;
     int retained = 0;
     std::map<CUdeviceptr, Allocation> memory;
@@ -100,6 +102,8 @@ void lose(int device);
 
 // XRF_STANDIN_*, a number or what it is by default.
 size_t setting(const char *name, size_t otherwise);
+// Numbers of the devices that CUDA_VISIBLE_DEVICES leaves of so many.
+std::vector<int> visible(int all);
 // Does XRF_STANDIN_FAIL_LAUNCH name the fit launch of this number, which counts from 1?
 bool shall_fail(unsigned fit);
 // Does XRF_STANDIN_LOST say that the device goes after so many fit launches?
