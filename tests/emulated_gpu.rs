@@ -10,72 +10,22 @@
 
 #[path = "common/differences.rs"]
 mod differences;
+#[path = "common/emulator.rs"]
+mod emulator;
 #[path = "common/oracle.rs"]
 mod oracle;
 #[path = "common/random.rs"]
 mod random;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-
+use emulator::{Spectra, Way};
 use ndarray::Array2;
 use random::Case;
 use xrfit::engine::{Batch, Choice, Precision, Starts, open};
 use xrfit::problem::{Background, Problem, SnipOrder};
 
-/// The program of tests/emulator, compiled once.
-fn emulator() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulate");
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-        let folder = root.join("tests/emulator");
-        let output = Command::new(&compiler)
-            .args([
-                "-std=c++17",
-                "-O2",
-                "-fno-math-errno",
-                "-fno-exceptions",
-                "-Wno-unknown-pragmas",
-            ])
-            .args(["-x", "c++", "-include", "cuda_words.h", "-I"])
-            .arg(root.join("kernels"))
-            .arg("-I")
-            .arg(&folder)
-            .args([folder.join("emulate.cpp"), folder.join("fibers.cpp")])
-            .arg("-o")
-            .arg(&program)
-            .output()
-            .unwrap_or_else(|e| panic!("{compiler} starts: {e}"));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        program
-    })
-}
-
-/// How the kernels are run.
-#[derive(Clone, Copy, Debug)]
-struct Way {
-    team: &'static str,
-    memory: &'static str,
-    order: &'static str,
-    blocks: usize,
-}
-
-impl Way {
-    fn precision(self) -> Precision {
-        if self.team.ends_with("f64") { Precision::F64 } else { Precision::F32 }
-    }
-
-    fn allowed(self) -> f64 {
-        if self.precision() == Precision::F64 { 1e-9 } else { 1e-5 }
-    }
-
-    fn allowed_gradient(self) -> f64 {
-        if self.precision() == Precision::F64 { 1e-9 } else { 1e-4 }
-    }
+/// Allowed errors of a precision: of values, and of gradients.
+fn allowed(precision: Precision) -> (f64, f64) {
+    if precision == Precision::F64 { (1e-9, 1e-9) } else { (1e-5, 1e-4) }
 }
 
 /// An exact sum counts in 2^-20; so much may two engines differ in the rounding of a channel's spectra.
@@ -90,89 +40,14 @@ const WAYS: [Way; 5] = [
     Way { team: "block_f64", ..WARP },
 ];
 
-/// Spectra of one problem, as the emulator reads them.
-struct Spectra<'a> {
-    problem: &'a Problem,
-    /// `[n, channels]`, `[n, window]`, `[n, variables]`
-    counts: Array2<f64>,
-    background: Array2<f64>,
-    starts: Array2<f64>,
-}
-
-impl Spectra<'_> {
-    fn one<'a>(case: &'a Case, problem: &'a Problem) -> Spectra<'a> {
-        let row = |v: &[f64]| Array2::from_shape_vec((1, v.len()), v.to_vec()).expect("one row");
-        Spectra {
-            problem,
-            counts: row(&case.counts),
-            background: row(&case.background),
-            starts: row(&case.variables),
-        }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let p = self.problem;
-        let index = |i: Option<usize>| i.map_or(-1, |i| i as i32);
-        let mut bytes = Vec::new();
-        let mut ints = |values: &[i32]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-        ints(&[p.channels as i32, p.first as i32, p.count as i32, p.components.len() as i32]);
-        ints(&[index(p.elastic), index(p.compton), p.lines.len() as i32, p.tail as i32]);
-        ints(&[p.escape_shift as i32, p.snip_order as i32, p.background as i32]);
-        ints(&[p.objective as i32, p.optimizer as i32, p.steps as i32]);
-        ints(&[i32::from(p.solve_start), i32::from(p.clip_net_counts)]);
-        let mut doubles =
-            |v: &mut dyn Iterator<Item = f64>| v.for_each(|x| bytes.extend(x.to_le_bytes()));
-        let saturation = f64::from(p.saturation.unwrap_or(f32::INFINITY));
-        doubles(&mut [p.pair_energy_ev, p.snip_width, p.tolerance, saturation].into_iter());
-        doubles(&mut p.lines.iter().map(|l| l.energy));
-        doubles(&mut p.lines.iter().map(|l| l.ratio));
-        doubles(&mut p.lines.iter().map(|l| l.mu));
-        doubles(&mut p.lines.iter().map(|l| l.width));
-        doubles(&mut p.lines.iter().map(|l| l.edge));
-        p.lines.iter().for_each(|l| bytes.extend((l.component as i32).to_le_bytes()));
-        p.lines.iter().for_each(|l| bytes.extend((l.family as i32).to_le_bytes()));
-        let all = || p.parameters.iter().chain(&p.amplitudes);
-        let mut doubles =
-            |v: &mut dyn Iterator<Item = f64>| v.for_each(|x| bytes.extend(x.to_le_bytes()));
-        doubles(&mut all().map(|v| v.start));
-        doubles(&mut all().map(|v| v.lower));
-        doubles(&mut all().map(|v| v.upper));
-        doubles(&mut all().map(|v| v.rate));
-        bytes.extend(all().map(|v| u8::from(v.free)));
-        bytes.extend((self.counts.nrows() as i32).to_le_bytes());
-        let arrays = [&self.counts, &self.background, &self.starts];
-        arrays.iter().flat_map(|a| a.iter()).for_each(|x| bytes.extend(x.to_le_bytes()));
-        bytes
-    }
-
-    /// The results of `task` (fit or evaluate), one number after another.
-    fn run(&self, task: &str, way: Way) -> Numbers {
-        let mut child = Command::new(emulator())
-            .args([task, way.team, way.memory, &way.blocks.to_string()])
-            .env("EMULATED_ORDER", way.order)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the emulator starts");
-        let mut input = child.stdin.take().expect("it is piped");
-        input.write_all(&self.bytes()).expect("the emulator reads");
-        drop(input);
-        let output = child.wait_with_output().expect("the emulator ends");
-        assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let numbers = output.stdout.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
-        Numbers(numbers.collect::<Vec<_>>().into_iter())
-    }
-}
-
-/// Numbers to be taken off in order.
-struct Numbers(std::vec::IntoIter<f64>);
-
-impl Numbers {
-    fn take(&mut self, n: usize) -> Vec<f64> {
-        let taken: Vec<f64> = self.0.by_ref().take(n).collect();
-        assert_eq!(taken.len(), n, "the emulator wrote all results");
-        taken
+/// A case's own spectrum.
+fn one<'a>(case: &'a Case, problem: &'a Problem) -> Spectra<'a> {
+    let row = |v: &[f64]| Array2::from_shape_vec((1, v.len()), v.to_vec()).expect("one row");
+    Spectra {
+        problem,
+        counts: row(&case.counts),
+        background: row(&case.background),
+        starts: row(&case.variables),
     }
 }
 
@@ -187,13 +62,13 @@ impl Compared<'_> {
     /// Within the allowed part of the largest expected value.
     fn with(self, actual: &[f64], expected: &[f64]) {
         let scale = largest(expected.iter().copied());
-        let allowed = self.1.allowed();
+        let allowed = allowed(self.1.precision()).0;
         self.by(actual, expected, &vec![scale; expected.len()], allowed);
     }
 
     /// As `with`, and the rounding of exact sums.
     fn with_sum(self, actual: &[f64], expected: &[f64]) {
-        let allowed = self.1.allowed();
+        let allowed = allowed(self.1.precision()).0;
         let scale = largest(expected.iter().copied()) + SUM_ROUNDING / allowed;
         self.by(actual, expected, &vec![scale; expected.len()], allowed);
     }
@@ -219,7 +94,7 @@ fn spectra_and_gradients_are_those_of_the_cpu_engine() {
             (0..case.variables.len()).map(|i| differences::central(&case, i).scale).collect();
         for way in WAYS {
             let expected = case.evaluate(way.precision());
-            let mut numbers = Spectra::one(&case, &case.problem).run("evaluate", way);
+            let mut numbers = one(&case, &case.problem).run("evaluate", way);
             let (n, k) = (case.problem.count, case.problem.components.len());
             let is = |what| Compared(&case, way, what);
             is("the spectrum").with(&numbers.take(n), &expected.total.to_vec());
@@ -230,7 +105,7 @@ fn spectra_and_gradients_are_those_of_the_cpu_engine() {
                 &gradient,
                 &expected.gradient.to_vec(),
                 &scales,
-                way.allowed_gradient(),
+                allowed(way.precision()).1,
             );
             is("the objective").with(&numbers.take(1), &[expected.objective]);
         }

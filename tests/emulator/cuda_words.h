@@ -1,7 +1,8 @@
-// The words of CUDA for a C++ compiler: with -include cuda_words.h it compiles kernels/fit.cu for the CPU.
+// The words of CUDA for a C++ compiler: after this header it compiles kernels/fit.cu for the CPU.
 //
 // A CUDA thread is a fiber; one OS thread runs a block's fibers in turn, each until it meets a barrier or a
-// shuffle. EMULATED_ORDER=reverse runs them from the last to the first: what then differs lacks a barrier.
+// shuffle. Several OS threads share the blocks of a grid, and may launch grids of their own at the same time.
+// EMULATED_ORDER=reverse runs them from the last to the first: what then differs lacks a barrier.
 // Memory that a kernel has not written is NaN. A barrier that only some threads reach, or a shuffle whose lanes
 // disagree, ends the program with a message.
 #pragma once
@@ -35,8 +36,6 @@ char *shared_memory();
 WarpState &warp(unsigned *lane, unsigned *turn);
 void meet_warp(unsigned mask);
 void meet_block(const char *file, int line);
-// Runs all blocks of a grid, one after another.
-void launch(unsigned blocks, unsigned threads, size_t shared_bytes, void (*kernel)(void *), void *arguments);
 
 template <class T> T shuffle_xor(unsigned mask, T value, unsigned with) {
     static_assert(sizeof(T) <= 8, "a shuffle moves up to 8 bytes");
@@ -60,7 +59,7 @@ int any_in_block(int mine, const char *file, int line);
 #define __noinline__ __attribute__((noinline))
 #define __grid_constant__
 #define __launch_bounds__(...)
-#define __shared__ static
+#define __shared__ static thread_local
 #define threadIdx (emulator::thread_index())
 #define blockIdx (emulator::block_index())
 #define blockDim (emulator::block_size())
@@ -73,8 +72,6 @@ int any_in_block(int mine, const char *file, int line);
 
 inline char *emulated_shared_memory() { return emulator::shared_memory(); }
 
-template <class T> T atomicAdd(T *sum, T value) {
-    const T before = *sum;
-    *sum += value;
-    return before;
+inline unsigned long long atomicAdd(unsigned long long *sum, unsigned long long value) {
+    return __atomic_fetch_add(sum, value, __ATOMIC_RELAXED);
 }

@@ -3,9 +3,11 @@
 // output as f64.
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <string>
 #include <vector>
-#include "fit.cu"
+#include "kernels.h"
+#include "parameters.cuh"
 
 namespace {
 
@@ -63,33 +65,19 @@ template <class U> std::vector<U> unwritten(size_t n) {
     return v;
 }
 
-using Kernel = void (*)(const XrfProblem, const XrfTile);
-
-struct Entries {
-    void (*layout)(const XrfProblem, XrfLayout *);
-    Kernel prepare, fit, evaluate, background;
-};
-
-struct Call {
-    Kernel kernel;
-    const XrfProblem *q;
-    const XrfTile *tile;
-};
-
-void launch(Kernel kernel, unsigned blocks, const XrfLayout &layout, const XrfProblem &q, const XrfTile &tile) {
-    Call call = {kernel, &q, &tile};
-    emulator::launch(blocks, layout.threads, tile.near ? 0 : layout.near_bytes, [](void *p) {
-        const Call &c = *(Call *)p;
-        c.kernel(*c.q, *c.tile);
-    }, &call);
+// Launches `xrf_TASK_KIND`.
+void launch(const char *task, const std::string &kind, unsigned blocks, const XrfLayout &layout, const XrfProblem &q,
+            const XrfTile &tile) {
+    const emulator::Kernel *kernel = emulator::find_kernel(("xrf_" + (task + ("_" + kind))).c_str());
+    const emulator::Arguments arguments = {q, tile, nullptr};
+    emulator::launch(blocks, layout.threads, tile.near ? 0 : layout.near_bytes, kernel->enter, &arguments);
 }
 
-template <class T> void run(const Entries &entries, bool fits, bool near_in_global, unsigned blocks, const XrfProblem &q) {
+template <class T> void run(const std::string &kind, bool fits, bool near_in_global, unsigned blocks, const XrfProblem &q) {
     const size_t n = read_int(), variables = N_PARAMETERS + q.n_components, k = q.n_components, window = q.count;
     std::vector<T> counts = narrowed<T>(read<double>(n * q.n_channels)), background = narrowed<T>(read<double>(n * window));
     Doubles start = read<double>(n * variables);
-    XrfLayout layout;
-    entries.layout(q, &layout);
+    const XrfLayout layout = emulator::find_kernel(("xrf_layout_" + kind).c_str())->layout(q);
     std::vector<char> near = unwritten<char>(blocks * layout.near_bytes + 64), far = unwritten<char>(blocks * layout.far_bytes + 64);
     const auto aligned = [](std::vector<char> &v) { return (void *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63); };
     const size_t padded = (window + layout.block - 1) / layout.block * layout.block;
@@ -125,23 +113,20 @@ template <class T> void run(const Entries &entries, bool fits, bool near_in_glob
     tile.components = components.data();
     tile.gradient = gradient.data();
     if (!fits) {
-        launch(entries.evaluate, blocks, layout, q, tile);
+        launch("evaluate", kind, blocks, layout, q, tile);
         for (const Doubles &v : {widened(total), widened(components), gradient, objective}) write(v);
         return;
     }
-    launch(entries.prepare, 1, layout, q, tile);
-    launch(entries.background, blocks, layout, q, tile);
+    launch("prepare", kind, 1, layout, q, tile);
+    launch("background", kind, blocks, layout, q, tile);
     write(widened(total));
-    launch(entries.fit, blocks, layout, q, tile);
+    launch("fit", kind, blocks, layout, q, tile);
     for (const Doubles &v : {out, objective, r2, r2log, sum, widened(steps), widened(status)}) write(v);
     for (const std::vector<int64_t> *v : {&fitted_sum, &background_sum})
         for (int64_t s : *v) write((double)s / 1048576.0);
 }
 
 }  // namespace
-
-#define ENTRIES(kind) \
-    { xrf_layout_##kind, xrf_prepare_##kind, xrf_fit_##kind, xrf_evaluate_##kind, xrf_background_##kind }
 
 // emulate (fit | evaluate) (warp_f32 | block_f32 | warp_f64 | block_f64) (shared | global) BLOCKS
 int main(int count, char **words) {
@@ -151,9 +136,8 @@ int main(int count, char **words) {
     const unsigned blocks = atoi(words[4]);
     Problem p;
     read_problem(p);
-    if (kind == "warp_f32") run<float>(ENTRIES(warp_f32), fits, global, blocks, p.q);
-    if (kind == "block_f32") run<float>(ENTRIES(block_f32), fits, global, blocks, p.q);
-    if (kind == "warp_f64") run<double>(ENTRIES(warp_f64), fits, global, blocks, p.q);
-    if (kind == "block_f64") run<double>(ENTRIES(block_f64), fits, global, blocks, p.q);
+    if (!emulator::find_kernel(("xrf_fit_" + kind).c_str())) return 2;
+    if (kind.find("f32") != std::string::npos) run<float>(kind, fits, global, blocks, p.q);
+    if (kind.find("f64") != std::string::npos) run<double>(kind, fits, global, blocks, p.q);
     return 0;
 }

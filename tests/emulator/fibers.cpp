@@ -1,9 +1,14 @@
-// The fibers behind cuda_words.h.
+// The fibers behind cuda_words.h, and the launch of kernels.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <thread>
 #include <vector>
 #include "cuda_words.h"
+#include "kernels.h"
 #undef threadIdx
 #undef blockIdx
 #undef blockDim
@@ -24,13 +29,33 @@ struct Fiber {
     int line;
 };
 
-unsigned n_threads, n_blocks, block, running, in_block;
-std::vector<Fiber> fibers;
-std::vector<WarpState> warps;
-std::vector<char> stacks, dynamic;
-void *scheduler;
-void (*the_kernel)(void *);
-void *the_arguments;
+// A grid as one OS thread sees it, which runs some of its blocks.
+struct Grid {
+    unsigned n_threads, n_blocks;
+    void (*kernel)(const void *);
+    const void *arguments;
+    bool reverse;
+
+    unsigned block = 0, running = 0, in_block = 0;
+    int any = 0;  // of any_in_block
+    std::vector<Fiber> fibers;
+    std::vector<WarpState> warps;
+    std::vector<char> dynamic;
+    std::unique_ptr<char[]> stacks;
+    std::vector<ucontext_t> contexts;
+    ucontext_t outside;
+    void *scheduler = nullptr;
+
+    Grid(unsigned n_threads, unsigned n_blocks, size_t shared_bytes, void (*kernel)(const void *), const void *arguments);
+    void run_block(unsigned number);
+    bool run_warp(unsigned w);
+    void resume(unsigned t);
+    void release_block();
+    unsigned alive() const;
+};
+
+// The one whose fibers this OS thread runs now.
+thread_local Grid *grid;
 
 #if defined(__x86_64__)
 // Saves the callee's registers on one stack and takes them from the other.
@@ -38,6 +63,7 @@ extern "C" void emulator_switch(void **save, void *load);
 asm(R"(
 .text
 .globl emulator_switch
+.hidden emulator_switch
 emulator_switch:
   pushq %rbp
   pushq %rbx
@@ -65,17 +91,16 @@ void *new_stack(char *top, void (*entry)()) {
 }
 #else
 // Elsewhere the C library's contexts; a switch costs some ten times as much.
-std::vector<ucontext_t> contexts;
-ucontext_t outside;
-ucontext_t *context_of(void *p) { return p ? (ucontext_t *)p : &outside; }
+ucontext_t *context_of(void *p) { return p ? (ucontext_t *)p : &grid->outside; }
 void switch_to(void **save, void *load) {
-    ucontext_t *from = save == &scheduler ? &outside : &contexts[running];
-    *save = save == &scheduler ? nullptr : (void *)from;
+    const bool outside = save == &grid->scheduler;
+    ucontext_t *from = outside ? &grid->outside : &grid->contexts[grid->running];
+    *save = outside ? nullptr : (void *)from;
     swapcontext(from, context_of(load));
 }
 void *new_stack(char *top, void (*entry)()) {
-    contexts.resize(n_threads);
-    ucontext_t *c = &contexts[(top - stacks.data()) / STACK - 1];
+    grid->contexts.resize(grid->n_threads);
+    ucontext_t *c = &grid->contexts[(top - grid->stacks.get()) / STACK - 1];
     getcontext(c);
     c->uc_stack.ss_sp = top - STACK;
     c->uc_stack.ss_size = STACK;
@@ -86,37 +111,45 @@ void *new_stack(char *top, void (*entry)()) {
 #endif
 
 [[noreturn]] void die(const char *what) {
-    fprintf(stderr, "emulator: %s (block %u, thread %u)\n", what, block, running);
-    exit(3);
+    fprintf(stderr, "emulator: %s (block %u, thread %u)\n", what, grid->block, grid->running);
+    _Exit(3);
 }
 
 void leave(State state) {
-    fibers[running].state = state;
-    switch_to(&fibers[running].stack_pointer, scheduler);
+    Fiber &fiber = grid->fibers[grid->running];
+    fiber.state = state;
+    switch_to(&fiber.stack_pointer, grid->scheduler);
 }
 
 void fiber_main() {
-    the_kernel(the_arguments);
+    grid->kernel(grid->arguments);
     leave(DONE);
     abort();
 }
 
-void resume(unsigned t) {
+Grid::Grid(unsigned n_threads, unsigned n_blocks, size_t shared_bytes, void (*kernel)(const void *), const void *arguments)
+    : n_threads(n_threads), n_blocks(n_blocks), kernel(kernel), arguments(arguments), fibers(n_threads),
+      warps((n_threads + WARP - 1) / WARP), dynamic(shared_bytes + 64), stacks(new char[n_threads * STACK]) {
+    const char *order = getenv("EMULATED_ORDER");
+    reverse = order && !strcmp(order, "reverse");
+}
+
+void Grid::resume(unsigned t) {
     running = t;
     switch_to(&scheduler, fibers[t].stack_pointer);
     if (fibers[t].state == DONE) warps[t / WARP].alive &= ~(1u << t % WARP);
 }
 
 // Runs what is ready of a warp until nothing is; returns whether anything was.
-bool run_warp(unsigned w, bool reverse) {
-    bool any = false, again = true;
+bool Grid::run_warp(unsigned w) {
+    bool any_ran = false, again = true;
     while (again) {
         again = false;
         for (unsigned k = 0; k < WARP; ++k) {
             const unsigned t = w * WARP + (reverse ? WARP - 1 - k : k);
             if (t >= n_threads || fibers[t].state != READY) continue;
             resume(t);
-            any = true;
+            any_ran = true;
         }
         if (warps[w].waiting && warps[w].waiting == warps[w].mask) {
             warps[w].waiting = 0;
@@ -125,10 +158,10 @@ bool run_warp(unsigned w, bool reverse) {
             again = true;
         }
     }
-    return any;
+    return any_ran;
 }
 
-void release_block() {
+void Grid::release_block() {
     const Fiber *first = nullptr;
     for (Fiber &f : fibers) {
         if (f.state != AT_BLOCK) continue;
@@ -139,48 +172,57 @@ void release_block() {
     in_block = 0;
 }
 
-unsigned alive() {
+unsigned Grid::alive() const {
     unsigned n = 0;
     for (const Fiber &f : fibers) n += f.state != DONE;
     return n;
 }
 
-void run_block(bool reverse) {
-    for (char &b : dynamic) b = (char)0xff;
-    for (unsigned t = 0; t < n_threads; ++t) fibers[t] = {new_stack(stacks.data() + (t + 1) * STACK, fiber_main), READY, 0, "", 0};
+void Grid::run_block(unsigned number) {
+    block = number;
+    std::fill(dynamic.begin(), dynamic.end(), (char)0xff);
+    for (unsigned t = 0; t < n_threads; ++t)
+        fibers[t] = {new_stack(stacks.get() + (t + 1) * STACK, fiber_main), READY, 0, "", 0};
     for (unsigned w = 0; w < warps.size(); ++w) {
         warps[w] = {};
         for (unsigned t = w * WARP; t < n_threads && t < (w + 1) * WARP; ++t) warps[w].alive |= 1u << t % WARP;
     }
     in_block = 0;
     while (alive()) {
-        bool any = false;
-        for (unsigned k = 0; k < warps.size(); ++k) any |= run_warp(reverse ? warps.size() - 1 - k : k, reverse);
+        bool any_ran = false;
+        for (unsigned k = 0; k < warps.size(); ++k) any_ran |= run_warp(reverse ? warps.size() - 1 - k : k);
         if (in_block && in_block == alive()) {
             release_block();
-            any = true;
+            any_ran = true;
         }
-        if (!any && alive()) die("threads wait for others that never come");
+        if (!any_ran && alive()) die("threads wait for others that never come");
     }
+}
+
+unsigned os_threads(unsigned blocks) {
+    const char *wanted = getenv("EMULATED_THREADS");
+    const unsigned n = wanted ? (unsigned)atoi(wanted) : std::thread::hardware_concurrency();
+    return std::max(1u, std::min(n, blocks));
 }
 
 }  // namespace
 
-uint3 thread_index() { return {running, 0, 0}; }
-uint3 block_index() { return {block, 0, 0}; }
-uint3 block_size() { return {n_threads, 1, 1}; }
-uint3 grid_size() { return {n_blocks, 1, 1}; }
-char *shared_memory() { return (char *)(((uintptr_t)dynamic.data() + 63) & ~(uintptr_t)63); }
+uint3 thread_index() { return {grid->running, 0, 0}; }
+uint3 block_index() { return {grid->block, 0, 0}; }
+uint3 block_size() { return {grid->n_threads, 1, 1}; }
+uint3 grid_size() { return {grid->n_blocks, 1, 1}; }
+char *shared_memory() { return (char *)(((uintptr_t)grid->dynamic.data() + 63) & ~(uintptr_t)63); }
 
 WarpState &warp(unsigned *lane, unsigned *turn) {
-    *lane = running % WARP;
-    *turn = fibers[running].turn++ % 2;
-    return warps[running / WARP];
+    Grid &g = *grid;
+    *lane = g.running % WARP;
+    *turn = g.fibers[g.running].turn++ % 2;
+    return g.warps[g.running / WARP];
 }
 
 void meet_warp(unsigned mask) {
-    WarpState &w = warps[running / WARP];
-    const unsigned bit = 1u << running % WARP;
+    WarpState &w = grid->warps[grid->running / WARP];
+    const unsigned bit = 1u << grid->running % WARP;
     if (!(mask & bit)) die("a lane is not in its own mask");
     if (mask & ~w.alive) die("a mask names a lane that has ended");
     if (w.waiting && w.mask != mask) die("lanes of a warp use different masks");
@@ -190,9 +232,10 @@ void meet_warp(unsigned mask) {
 }
 
 void meet_block(const char *file, int line) {
-    fibers[running].file = file;
-    fibers[running].line = line;
-    ++in_block;
+    Fiber &fiber = grid->fibers[grid->running];
+    fiber.file = file;
+    fiber.line = line;
+    ++grid->in_block;
     leave(AT_BLOCK);
 }
 
@@ -207,27 +250,27 @@ int any_in_warp(unsigned mask, int mine) {
 }
 
 int any_in_block(int mine, const char *file, int line) {
-    static int any;
-    any = 0;
+    grid->any = 0;
     meet_block(file, line);
-    if (mine) any = 1;
+    if (mine) grid->any = 1;
     meet_block(file, line);
-    const int result = any;
+    const int result = grid->any;
     meet_block(file, line);
     return result;
 }
 
-void launch(unsigned blocks, unsigned threads, size_t shared_bytes, void (*kernel)(void *), void *arguments) {
-    const char *order = getenv("EMULATED_ORDER");
-    n_threads = threads;
-    n_blocks = blocks;
-    the_kernel = kernel;
-    the_arguments = arguments;
-    fibers.assign(threads, {});
-    warps.assign((threads + WARP - 1) / WARP, {});
-    stacks.resize(threads * STACK);
-    dynamic.resize(shared_bytes + 64);
-    for (block = 0; block < blocks; ++block) run_block(order && !strcmp(order, "reverse"));
+void launch(unsigned blocks, unsigned threads, size_t shared_bytes, void (*kernel)(const void *), const void *arguments) {
+    std::atomic<unsigned> next{0};
+    const auto run_blocks = [&] {
+        Grid mine(threads, blocks, shared_bytes, kernel, arguments);
+        grid = &mine;
+        for (unsigned number; (number = next++) < blocks;) mine.run_block(number);
+        grid = nullptr;
+    };
+    std::vector<std::thread> helpers;
+    for (unsigned i = 1; i < os_threads(blocks); ++i) helpers.emplace_back(run_blocks);
+    run_blocks();
+    for (std::thread &helper : helpers) helper.join();
 }
 
 }  // namespace emulator

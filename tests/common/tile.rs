@@ -1,0 +1,57 @@
+//! What the kernels are given, as kernels/abi.h and kernels/tile.h lay it out; addresses are the device's.
+
+use cudarc::driver::DeviceRepr;
+
+/// XrfProblem of kernels/abi.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawProblem {
+    pub sizes: [i32; 7],
+    pub lines: [u64; 5],
+    pub indices: [u64; 2],
+    pub variables: [u64; 4],
+    pub free: u64,
+    pub numbers: [f64; 3],
+    pub choices: [i32; 9],
+    pub saturation: f32,
+}
+
+/// XrfTile of kernels/tile.h.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct RawTile {
+    pub n_spectra: i32,
+    pub start_stride: i32,
+    pub counts: u64,
+    pub background: u64,
+    pub start: u64,
+    pub snip: [u64; 3],
+    pub columns: u64,
+    pub gram: u64,
+    pub near: u64,
+    pub far: u64,
+    pub near_bytes: u64,
+    pub far_bytes: u64,
+    pub variables: u64,
+    /// Objective, R², log R², total counts.
+    pub measures: [u64; 4],
+    /// Steps, status.
+    pub codes: [u64; 2],
+    pub sums: [u64; 2],
+    pub total: u64,
+    pub components: u64,
+    pub gradient: u64,
+}
+
+/// XrfLayout of kernels/tile.h.
+pub struct RawLayout {
+    pub near_bytes: u64,
+    pub far_bytes: u64,
+    pub threads: i32,
+    pub block: i32,
+}
+
+// SAFETY: plain numbers and addresses.
+unsafe impl DeviceRepr for RawProblem {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for RawTile {}
