@@ -15,6 +15,7 @@
 //! | --- | --- | --- |
 //! | `XRF_STANDIN_DEVICES` | number of devices; 0: `CUDA_ERROR_NO_DEVICE` | 1 |
 //! | `XRF_STANDIN_MEMORY` | bytes of each | 512 MiB |
+//! | `XRF_STANDIN_UNSEEN` | bytes of it that are not to be had, though the device says that they are free | 0 |
 //! | `XRF_STANDIN_FAIL_LAUNCH` | `3`, `3,4` or `all`: these launches of xrf_fit_* of a process fail | none |
 //! | `XRF_STANDIN_LOST` | after so many launches of xrf_fit_* every call fails | never |
 //! | `XRF_STANDIN_LOG` | file that gets a line for every context, launch, refusal and fault | none |
@@ -47,7 +48,7 @@ fn environment() -> Option<Vec<(&'static str, OsString)>> {
 /// line that says so) where it cannot be built.
 pub fn equip(command: &mut Command, log: &Log) -> bool {
     let Some(variables) = environment() else { return false };
-    for name in ["DEVICES", "MEMORY", "FAIL_LAUNCH", "LOST"] {
+    for name in ["DEVICES", "MEMORY", "UNSEEN", "FAIL_LAUNCH", "LOST"] {
         command.env_remove(format!("XRF_STANDIN_{name}"));
     }
     command.env_remove("CUDA_VISIBLE_DEVICES").envs(variables).env("XRF_STANDIN_LOG", log.path());

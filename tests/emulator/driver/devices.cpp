@@ -89,6 +89,7 @@ API cuInit(unsigned) {
         device.ordinal = (CUdevice)d.devices.size() - 1;
         device.number = number;
         device.limit = setting("XRF_STANDIN_MEMORY", MEMORY);
+        device.unseen = setting("XRF_STANDIN_UNSEEN", 0);
         for (auto &stream : device.own_streams) stream = std::make_shared<Stream>();
     }
     d.initialised = true;

@@ -22,10 +22,11 @@ bool is_guard(const char *p, size_t n) {
 CUresult allocate(Device &device, CUdeviceptr *p, size_t bytes) {
     if (!bytes) return refuse(device.number, CUDA_ERROR_INVALID_VALUE, "an allocation of 0 bytes");
     const size_t taken = rounded(bytes);
+    const size_t others = device.unseen;
     const bool too_much = bytes > device.limit;
-    if (!too_much && device.used + taken > device.limit) device.finish_all();  // what is about to be freed
+    if (!too_much && device.used + others + taken > device.limit) device.finish_all();  // what is about to be freed
     char *block = nullptr;
-    if (!too_much && device.used + taken <= device.limit) block = (char *)aligned_alloc(ALIGNED, taken + 2 * GUARD);
+    if (!too_much && device.used + others + taken <= device.limit) block = (char *)aligned_alloc(ALIGNED, taken + 2 * GUARD);
     if (!block) {
         note(device.number, "alloc of %zu bytes refused, %zu of %zu in use", bytes, device.used, device.limit);
         return CUDA_ERROR_OUT_OF_MEMORY;

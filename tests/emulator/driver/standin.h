@@ -56,6 +56,7 @@ struct Device {
     CUdevice ordinal;  // among those that this process sees
     int number;        // of the machine
     size_t limit, used = 0;
+    size_t unseen;  // what another process took; the device does not speak of it
     int retained = 0;
     std::map<CUdeviceptr, Allocation> memory;
     std::shared_ptr<Stream> own_streams[3];  // the default stream and its two other names
