@@ -131,6 +131,29 @@ fn makes_mistakes_with_memory() {
 }
 
 #[test]
+fn a_write_beside_an_allocation_is_found_when_it_is_freed() {
+    let Some((log, said)) = succeeds("writes_beside_an_allocation", &[]) else { return };
+    assert!(said.contains("something wrote beside an allocation of 100 bytes"), "{said}");
+    assert_eq!(log.of("lost").len(), 1, "{:?}", log.events());
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn writes_beside_an_allocation() {
+    if !is_started() {
+        return;
+    }
+    let _context = CudaContext::new(0).expect("a device");
+    // SAFETY: the stand-in's memory is the host's, with a guard behind it.
+    let freed = unsafe {
+        let p = result::malloc_sync(100).expect("memory");
+        (p as *mut u8).add(100).write(7);
+        result::free_sync(p)
+    };
+    assert_eq!(code(freed), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+#[test]
 fn work_is_done_when_somebody_waits_for_it() {
     succeeds("reads_too_early", &[]);
 }
