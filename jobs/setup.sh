@@ -197,6 +197,18 @@ setup_python() {
         setup_has_python
 }
 
+# NVIDIA's run-time compiler, for the tests that compile the GPU's kernels; no GPU is needed for that.
+
+setup_has_nvrtc() { setup_any "$setup_root/.venv/lib/python3*/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12"; }
+
+setup_nvrtc() {
+    setup_has_nvrtc && return
+    setup_say "+ pip install nvidia-cuda-nvrtc-cu12==12.9.86"
+    { [ -x "$setup_root/.venv/bin/python" ] || python3 -m venv "$setup_root/.venv"; } &&
+        "$setup_root/.venv/bin/python" -m pip install --quiet nvidia-cuda-nvrtc-cu12==12.9.86 &&
+        setup_has_nvrtc
+}
+
 # Environment ------------------------------------------------------------------------------------
 
 setup_environment() {
@@ -218,6 +230,7 @@ setup_main() {
     [ "$1" = tests ] || return 0
     setup_lint_tools || setup_say "rustfmt or clippy could not be installed" >&2
     setup_python || setup_say "the Python packages could not be installed; tests that need them skip" >&2
+    setup_nvrtc || setup_say "NVIDIA's compiler could not be installed; tests that need it skip" >&2
 }
 
 setup_main "${1:-build}"

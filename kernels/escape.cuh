@@ -26,14 +26,14 @@ XRF_FN int escape_shift(const Axis &a, int mode, double energy, int channel) {
 }
 
 // Into from(c) the channel c + n whose photons escape into channel c.
-template <class Team> XRF_FN void find_escape(Team team, const Axis &a, int mode, double energy, int *from) {
+template <class Team> XRF_CALL void find_escape(Team team, const Axis &a, int mode, double energy, int *from) {
     XRF_SHARE(team, c, a.count) from[c] = c + escape_shift(a, mode, energy, c);
     team.sync();
 }
 
 // total(c) += fraction model(c + n)
 template <class Team, class T>
-XRF_FN void add_escape(Team team, int count, const int *from, T fraction, const T *model, T *total) {
+XRF_CALL void add_escape(Team team, int count, const int *from, T fraction, const T *model, T *total) {
     XRF_SHARE(team, c, count)
         if (from[c] < count) total[c] += fraction * model[from[c]];
     team.sync();
@@ -42,7 +42,7 @@ XRF_FN void add_escape(Team team, int count, const int *from, T fraction, const 
 // weight(c + n) += fraction w'(c); returns dL/d fraction. Several c may share a c + n: its member adds them,
 // in their order.
 template <class Team, class T>
-XRF_FN double pull_escape(Team team, int count, const int *from, T fraction, const T *model, const T *outer, T *weight) {
+XRF_CALL double pull_escape(Team team, int count, const int *from, T fraction, const T *model, const T *outer, T *weight) {
     double slope = 0;
     XRF_SHARE(team, c, count)
         if (from[c] < count) slope += (double)outer[c] * (double)model[from[c]];

@@ -12,12 +12,14 @@
 #define XRF_CALL __device__ __noinline__
 #define XRF_SIMD
 #define XRF_UNROLL _Pragma("unroll")
+#define XRF_ROLLED _Pragma("unroll 1")
 #else
 #define XRF_FN static inline __attribute__((always_inline))
 #define XRF_METHOD inline __attribute__((always_inline))
 #define XRF_CALL XRF_FN
 #define XRF_SIMD _Pragma("omp simd")
 #define XRF_UNROLL _Pragma("GCC unroll 32")
+#define XRF_ROLLED
 #endif
 #define XRF_RESTRICT __restrict__
 

@@ -51,8 +51,8 @@ struct Thread {
 
 // This member's lanes of a block of channels.
 #define XRF_EACH_LANE(team, j) XRF_SIMD for (int j = 0; j < decltype(team)::LANES; ++j)
-// This member's share of 0 .. n.
-#define XRF_SHARE(team, i, n) for (int i = team.member(); i < (n); i += decltype(team)::MEMBERS)
+// This member's share of 0 .. n, on a GPU one or two each, or seldom.
+#define XRF_SHARE(team, i, n) XRF_ROLLED for (int i = team.member(); i < (n); i += decltype(team)::MEMBERS)
 
 // Channels padded to whole blocks.
 template <class Team> XRF_FN int padded(int n) { return (n + Team::BLOCK - 1) / Team::BLOCK * Team::BLOCK; }
