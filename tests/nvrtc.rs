@@ -36,7 +36,7 @@ const BUDGET: [(&str, u32, u32); 5] = [
     ("xrf_layout", 32, 32),
     ("xrf_prepare", 80, 88),
     ("xrf_background", 72, 72),
-    ("xrf_evaluate", 112, 128),
+    ("xrf_evaluate", 112, 144),
     ("xrf_fit", 128, 144),
 ];
 
