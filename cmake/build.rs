@@ -1,5 +1,6 @@
 //! Compiles `kernels/host.cpp`, once per instruction set, and records the commit.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -45,8 +46,10 @@ fn main() {
 }
 
 fn commit() -> String {
-    println!("cargo::rerun-if-changed=.git/HEAD");
-    println!("cargo::rerun-if-changed=.git/index");
+    // a file that is not there, as in a second work tree, would mean to build anew each time
+    for file in [".git/HEAD", ".git/index"].into_iter().filter(|f| Path::new(f).exists()) {
+        println!("cargo::rerun-if-changed={file}");
+    }
     Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12"])
         .output()

@@ -211,22 +211,34 @@ impl Kernels {
             })?;
         let function = |name: &str| module.load_function(&format!("xrf_{name}_{}", kind.suffix()));
         let layout = measure(&function("layout")?, stream, raw)?;
-        let kernels = Self {
+        let mut kernels = Self {
             prepare: function("prepare")?,
             fit: function("fit")?,
             evaluate: function("evaluate")?,
             snip: function("background")?,
-            near_in_memory: layout.near_bytes as usize > device.shared_memory,
+            near_in_memory: false,
             layout,
         };
-        let shared = kernels.shared_bytes();
-        if shared as usize > SHARED_AT_HAND {
-            use CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
-            for kernel in [&kernels.prepare, &kernels.fit, &kernels.evaluate, &kernels.snip] {
-                kernel.set_attribute(MOST, shared as i32)?;
+        kernels.take_shared_memory(device)?;
+        Ok((kernels, image.origin))
+    }
+
+    /// Gets the workspaces into shared memory, beside what the kernels have there of their own, if they fit.
+    fn take_shared_memory(&mut self, device: &Device) -> std::result::Result<(), DriverError> {
+        use CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
+        let all = [&self.prepare, &self.fit, &self.evaluate, &self.snip];
+        let mut own = 0;
+        for kernel in all {
+            own = own.max(kernel.shared_size_bytes()? as usize);
+        }
+        let wanted = self.layout.near_bytes as usize;
+        self.near_in_memory = wanted + own > device.shared_memory;
+        if !self.near_in_memory && wanted + own > SHARED_AT_HAND {
+            for kernel in all {
+                kernel.set_attribute(MOST, wanted as i32)?;
             }
         }
-        Ok((kernels, image.origin))
+        Ok(())
     }
 
     /// Dynamic shared memory of a block.
