@@ -219,6 +219,35 @@ fn each_rank_of_a_machine_takes_a_device_of_its_own() {
 }
 
 #[test]
+fn devices_are_listed_with_what_each_rank_takes() {
+    let mut job = Command::new("mpirun");
+    job.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    job.args(["--oversubscribe", "--bind-to", "none", "-n", "3", XRFIT, "devices"]);
+    if !cfg!(feature = "mpi") || !equip(&mut job, &Log::new()) {
+        return;
+    }
+    let Ok(ended) = job.env("XRF_STANDIN_DEVICES", "2").stdin(Stdio::null()).output() else {
+        println!("skipped: no mpirun, so the devices of several ranks were not listed");
+        return;
+    };
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    let line = |begin: &str| {
+        let found = said.lines().find(|line| line.starts_with(begin));
+        found.unwrap_or_else(|| panic!("no line {begin} in {said}"))
+    };
+    for begin in ["CPU ", "NVRTC ", "image ", "MPI    Open MPI", "HDF5   1."] {
+        line(begin);
+    }
+    assert!(line("CUDA   cuda:0, stand-in device 0").ends_with("0.5 of 0.5 GiB free"), "{said}");
+    line("CUDA   cuda:1, stand-in device 1");
+    for (rank, device) in [(0, 0), (1, 1), (2, 0)] {
+        let taken = line(&format!("rank {rank} "));
+        assert!(taken.contains(&format!("cuda:{device}, ")), "{taken}");
+    }
+}
+
+#[test]
 fn without_a_device_auto_says_so_and_cuda_is_an_error() {
     let case = Case::new();
     let expected = case.on_cpu("cpu.h5", &[]);

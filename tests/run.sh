@@ -29,8 +29,12 @@ clippy() { cargo clippy --release --locked --all-targets -- -D warnings; }
 
 clippy-solo() { cargo clippy --release --locked --all-targets --no-default-features -- -D warnings; }
 
-# Without MPI first: what is left in target/release afterwards is the program with MPI.
-tests-solo() { cargo_test tests-solo --no-default-features; }
+# A build without MPI and CUDA; only the tests that can tell the difference. It comes first: what is left in
+# target/release afterwards is the whole program.
+tests-solo() {
+    local names=(mpi_absent cuda_absent launcher cluster agree house map_scan map_file spectrum bad_output)
+    cargo_test tests-solo --no-default-features "${names[@]/#/--test=}"
+}
 
 tests() { cargo_test tests; }
 

@@ -51,10 +51,12 @@ pub(super) struct Cuda {
     workshop: Mutex<Workshop>,
 }
 
-/// Every device with its memory, or why there is none; and the compiler of kernels.
+/// Every device with its memory, or why there is none; where its kernels come from.
 pub(super) fn found() -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = device::list().into_iter().map(|line| ("CUDA", line)).collect();
     lines.push(("NVRTC", compile::nvrtc().unwrap_or_else(|why| format!("none: {why}"))));
+    let image = compile::ahead_of_time().map(|path| path.display().to_string());
+    lines.push(("image", image.unwrap_or_else(|| "none: kernels are compiled when needed".into())));
     lines
 }
 

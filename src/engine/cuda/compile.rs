@@ -134,8 +134,8 @@ const HEADERS: [(&str, &str); 19] = sources![
 /// When there is neither an image nor an NVRTC for it, or NVRTC refuses the kernels; the message says what is
 /// missing and what to do.
 pub fn image(wanted: &Wanted) -> Result<Image> {
-    if let Some(path) = std::env::var_os("XRFIT_KERNELS").filter(|path| !path.is_empty()) {
-        return made_ahead(Path::new(&path));
+    if let Some(path) = named() {
+        return made_ahead(&path);
     }
     match Nvrtc::find(Some(wanted)) {
         Ok(nvrtc) => cached(&nvrtc, wanted),
@@ -168,6 +168,16 @@ pub fn compile(wanted: &Wanted, further: &[&str]) -> Result<Compiled> {
 /// When there is none.
 pub fn nvrtc() -> Result<String> {
     Nvrtc::find(None).map(|nvrtc| nvrtc.describe()).map_err(Error::Engine)
+}
+
+/// The image made ahead of time that would be used, if there is one: it comes before NVRTC where `XRFIT_KERNELS` names
+/// it, and after it where it is installed beside the program.
+pub fn ahead_of_time() -> Option<PathBuf> {
+    named().or_else(installed)
+}
+
+fn named() -> Option<PathBuf> {
+    std::env::var_os("XRFIT_KERNELS").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// From the disk cache, or compiled and put there.
