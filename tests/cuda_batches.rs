@@ -45,7 +45,7 @@ fn problem(case: &Case, number: usize) -> Problem {
     // at the solution of a linear start its derivatives are nothing but rounding errors, which Adam scales up:
     // there the shapes of the start are others
     problem.solve_start = number % 2 == 1;
-    problem.saturation = (number % 2 == 0).then_some(1e8);
+    problem.saturation = [Some(1e8), None][number % 2];
     problem.steps = 4;
     problem
 }

@@ -26,14 +26,11 @@ pub(super) fn run(cluster: &mut dyn Cluster) -> Result<()> {
             missing -= 1;
         }
     }
-    for (what, words) in engine::found() {
-        println!("{what:<6} {words}");
-    }
-    println!("MPI    {}", cluster::library());
-    println!("HDF5   {}", scan::library());
-    for (rank, engine) in ranks.iter().enumerate() {
-        println!("rank {rank} {engine}");
-    }
+    let libraries = [("MPI", cluster::library()), ("HDF5", scan::library())];
+    let found = engine::found().into_iter().chain(libraries);
+    let found = found.map(|(what, words)| format!("{what:<6} {words}\n"));
+    let ranks = ranks.iter().enumerate().map(|(rank, engine)| format!("rank {rank} {engine}\n"));
+    print!("{}", found.chain(ranks).collect::<String>());
     cluster.barrier();
     Ok(())
 }

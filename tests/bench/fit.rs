@@ -5,93 +5,26 @@
 //! f32 exponentials timed between the batches, which a loaded or a slower machine stretches alike.
 //! `cargo bench --bench fit -- 'no tails'` runs the rows of that name alone.
 
-use std::time::Instant;
+mod case;
 
-use ndarray::{Array2, ArrayView1, Axis};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Poisson};
-use xrfit::config::{Choices, Free, Settings, Sources};
-use xrfit::engine::{Batch, Choice, Engine, Precision, open};
+use case::{E15, median, seconds, set, spectra};
+use ndarray::Axis;
+use xrfit::engine::{Batch, Choice, Precision, open};
 use xrfit::kernels::Simd;
 use xrfit::problem::{Problem, Tail};
 
-const ELEMENTS: [&str; 15] =
-    ["Si", "P", "S", "Cl", "Ar", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn"];
-const CHANNELS: usize = 1052;
-const FIRST: usize = 105;
+/// First channel and channels.
+const WINDOW: (usize, usize) = (105, 1052);
 const BATCHES: usize = 7;
 const SPECTRA: usize = 8;
 /// Of the yardstick.
 const EXPONENTIALS: usize = 10_000_000;
 
-/// The problem with a real detector's shapes; `change` makes the variant.
+/// The case with a change that makes the variant.
 fn problem(change: impl FnOnce(&mut Problem)) -> Problem {
-    let choices = Choices {
-        elements: Some(ELEMENTS.map(String::from).to_vec()),
-        incident_kev: Some(10.0),
-        free: Some(Free::Paper),
-        ..Choices::default()
-    };
-    let sources =
-        Sources { config: None, override_file: None, choices: &choices, scan_incident_kev: None };
-    let settings = Settings::resolve(&sources).expect("the configuration holds").settings;
-    let mut problem = settings.problem(2048).expect("there is a window");
-    for (name, value) in [
-        ("ENERGY_OFFSET", -0.004),
-        ("ENERGY_SLOPE", 0.00952),
-        ("ENERGY_QUADRATIC", 1e-8),
-        ("FWHM_OFFSET", 0.097),
-        ("FWHM_FANOPRIME", 2.2e-4),
-    ] {
-        problem.parameters[xrfit::kernels::parameter_index(name).expect("it exists")].start = value;
-    }
-    (problem.first, problem.count, problem.tolerance) = (FIRST, CHANNELS, 0.0);
+    let mut problem = case::problem(&E15, WINDOW, 0.00952);
     change(&mut problem);
     problem
-}
-
-fn set(problem: &mut Problem, name: &str, value: f64) {
-    problem.parameters[xrfit::kernels::parameter_index(name).expect("it exists")].start = value;
-}
-
-/// Poisson counts of the model at shapes a little off the start, about 100,000 a spectrum.
-fn spectra(engine: &dyn Engine, problem: &Problem) -> Array2<f32> {
-    let mut truth = problem.clone();
-    set(&mut truth, "ENERGY_OFFSET", 0.003);
-    set(&mut truth, "FWHM_OFFSET", 0.102);
-    let variables: Vec<f64> = truth
-        .parameters
-        .iter()
-        .map(|v| v.start)
-        .chain((0..truth.components.len()).map(|k| 3.0 + 0.1 * (k % 9) as f64))
-        .collect();
-    let zeros = vec![0.0; truth.channels];
-    let nothing = ArrayView1::from(&zeros);
-    let model = engine
-        .evaluate(&truth, &variables, nothing, ArrayView1::from(&zeros[..truth.count]))
-        .expect("the engine evaluates")
-        .total;
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut counts = Array2::zeros((SPECTRA, truth.channels));
-    for mut row in counts.axis_iter_mut(Axis(0)) {
-        for (c, &mean) in model.iter().enumerate() {
-            let drawn = Poisson::new(mean.max(1e-6) + 2.0).expect("the mean is positive");
-            row[truth.first + c] = drawn.sample(&mut rng) as f32;
-        }
-    }
-    counts
-}
-
-fn seconds(mut work: impl FnMut()) -> f64 {
-    let began = Instant::now();
-    work();
-    began.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Median seconds of `work`, and of the exponentials run beside it.
@@ -125,7 +58,7 @@ fn main() {
     .into_iter()
     .filter(|row| row.0.contains(&asked))
     {
-        let counts = spectra(&*engine, &problem);
+        let counts = spectra(&*engine, &problem, SPECTRA);
         let mut steps = 0;
         let times = timed(simd, || {
             let fits = engine.fit(&problem, Batch::of(counts.view())).expect("the engine fits");
@@ -138,7 +71,7 @@ fn main() {
         return;
     }
     let problem = problem(|_| ());
-    let counts = spectra(&*engine, &problem);
+    let counts = spectra(&*engine, &problem, SPECTRA);
     let many = ndarray::concatenate(Axis(0), &vec![counts.view(); 64]).expect("rows of one length");
     let times = timed(simd, || {
         std::hint::black_box(engine.snip(&problem, many.view()).expect("the engine fits"));
