@@ -38,7 +38,8 @@ template <class Team, class T> XRF_FN void measure(const XrfProblem &q, XrfLayou
     Workspace<T> w;
     Carver near = {nullptr, 0}, far = {nullptr, 0};
     carve<Team>(q, near, far, w);
-    *layout = {(near.used + 63) / 64 * 64, (far.used + 63) / 64 * 64, Team::MEMBERS, Team::BLOCK};
+    *layout = {(near.used + 63) / 64 * 64, (far.used + 63) / 64 * 64, Team::MEMBERS, Team::BLOCK,
+               sizeof(XrfProblem), sizeof(XrfTile), N_PARAMETERS, snip_max_passes()};
 }
 
 // Sums counts exactly, so that the order of spectra does not matter; as ExactSum of the CPU engine.

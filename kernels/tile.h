@@ -33,8 +33,11 @@ struct XrfTile {
     double *gradient;           // [n_spectra, variables], or null
 };
 
-// Bytes that a CUDA block needs; and threads of a block, channels of a padded block.
+// Bytes that a CUDA block needs; threads of a block, channels of a padded block; and what the kernels were made for,
+// so that an image of another version is noticed.
 struct XrfLayout {
     uint64_t near_bytes, far_bytes;
     int32_t threads, block;
+    uint64_t problem_bytes, tile_bytes;
+    int32_t parameters, snip_rows;
 };

@@ -30,7 +30,7 @@ pub enum Command {
     Map(MapArgs),
     /// Finds calibration and peak shapes from the summed spectrum of a scan.
     ///
-    /// Adam fits the sum in f64. --optimizer, --iterations and --precision are for the pixels: they go into the
+    /// Adam fits the sum in f64, on the CPU. --optimizer, --iterations and --precision are for the pixels: they go into the
     /// configuration that is written. Without --output and --override-out it is printed.
     Calibrate(CalibrateArgs),
     /// Evaluates the forward model: energy axis, each component, sum, objective, gradient.

@@ -155,6 +155,10 @@ fn open_engine(
     let opened = cluster.agree(engine::choose(choice, precision, local))?;
     if let Some(note) = opened.note {
         report::note(&note);
+        // ranks that fit on devices and ranks that do not make maps of two engines
+        if cluster.rank() > 0 && engine::has_device() {
+            log::warn!("{note}");
+        }
     }
     Ok(opened.engine)
 }

@@ -17,7 +17,7 @@ use program::{XRFIT, succeed};
 use standin::{Log, equip};
 use tempfile::TempDir;
 
-/// Odd on purpose. The tiles have 33 pixels: fewer than 32 would not go to a device.
+/// Odd on purpose: no tile, piece, warp or rank divides it.
 const ROWS: usize = 9;
 const COLS: usize = 11;
 
@@ -57,7 +57,7 @@ impl Case {
     fn map(&self, name: &str, options: &[&str]) -> Command {
         let mut command = Command::new(XRFIT);
         command.arg("map").arg(self.scan()).arg("--config").arg(self.path("fit.toml"));
-        command.args(["--iterations", "7", "--threads", "1", "--tile-pixels", "33"]).args(options);
+        command.args(["--iterations", "7", "--threads", "1", "--tile-pixels", "35"]).args(options);
         command.arg("-o").arg(self.path(name));
         command
     }
@@ -83,6 +83,14 @@ impl Case {
         succeed(self.map(name, options).args(["--engine", "cpu"]));
         maps(&self.path(name))
     }
+}
+
+/// What the map file says about who fitted.
+fn engine_of(file: &Path) -> String {
+    let file = hdf5::File::open(file).expect("a map file opens");
+    let engine = file.dataset("MAPS/XRF_Analyzed/Fitted/xrfit/Provenance/engine");
+    let engine = engine.and_then(|d| d.read_scalar::<hdf5::types::VarLenUnicode>());
+    engine.expect("the engine").to_string()
 }
 
 type Maps = BTreeMap<String, ArrayD<f64>>;
@@ -187,6 +195,8 @@ fn what_the_device_cannot_fit_is_fitted_on_the_cpu() {
         let Some((found, said, _)) = case.on_device(&name, &[], &[*failing]) else { return };
         assert!(said.contains("the CPU takes them"), "{failing:?}: {said}");
         assert!(said.contains("the CPU fits the rest"), "{failing:?}: {said}");
+        let engine = engine_of(&case.path(&name));
+        assert!(engine.contains(&format!("{} spectra on the CPU", ROWS * COLS)), "{engine}");
         same(&found, &expected, &format!("{failing:?}"));
     }
 }

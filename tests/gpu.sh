@@ -43,7 +43,7 @@ sizes() {
 
 devices() {
     "$xrfit" devices | tee devices.txt
-    grep -q 'cuda:0' devices.txt
+    grep -q '^rank 0 .*: cuda:0, ' devices.txt
 }
 
 # Both engines over a scan, and their maps compared: compared SCAN NAME OPTIONS...
@@ -51,8 +51,12 @@ compared() {
     local scan="$1" name="$2" engine
     shift 2
     for engine in cuda cpu; do
-        "$xrfit" map "$scan" "$@" --engine "$engine" -o "$name-$engine.h5" || return 1
+        "$xrfit" map "$scan" "$@" --engine "$engine" -o "$name-$engine.h5" 2> >(tee "$name-$engine.log" >&2) || return 1
     done
+    if grep 'the CPU' "$name-cuda.log"; then
+        echo 'the card did not fit everything'
+        return 1
+    fi
     if python3 -c 'import h5py' 2>/dev/null; then
         python3 "$here/gpu.py" "$name-cuda.h5" "$name-cpu.h5"
     else

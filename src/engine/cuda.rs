@@ -6,12 +6,14 @@
 pub mod compile;
 mod device;
 mod layout;
+mod loaded;
 mod pieces;
 mod resident;
 mod slot;
 
 use std::ops::{Range, RangeInclusive};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
@@ -26,8 +28,6 @@ use crate::error::{Error, Result};
 use crate::kernels::Status;
 use crate::problem::Problem;
 
-/// Fewer spectra are sooner done on the CPU.
-const FEWEST: usize = 32;
 /// Spectra that fill a large card a few times over, and so many that starting and ending do not matter.
 const LEAST_AT_ONCE: usize = 4096;
 const MOST_AT_ONCE: usize = 16384;
@@ -49,6 +49,12 @@ pub(super) struct Cuda {
     cpu: Cpu,
     otherwise: Otherwise,
     workshop: Mutex<Workshop>,
+    /// Spectra that the device failed on.
+    on_cpu: AtomicUsize,
+}
+
+pub(super) fn has_device() -> bool {
+    device::count().is_ok()
 }
 
 /// Every device with its memory, or why there is none; where its kernels come from.
@@ -61,7 +67,7 @@ pub(super) fn found() -> Vec<(&'static str, String)> {
 }
 
 impl Cuda {
-    /// Opens the device of the `local`-th rank of this machine.
+    /// Opens the device of the `local`-th process of this machine.
     ///
     /// # Errors
     ///
@@ -69,14 +75,19 @@ impl Cuda {
     pub fn open(precision: Precision, local: usize, otherwise: Otherwise) -> Result<Self> {
         let devices = device::count().map_err(Error::Engine)?;
         let device = Device::open(local % devices)?;
-        log::debug!("{devices} CUDA devices; this rank takes {}", device.describe());
+        compile::available(device.capability, device.driver)?;
+        log::debug!("{devices} CUDA devices; this process takes {}", device.describe());
         let workshop = Mutex::new(Workshop::new(&device)?);
-        Ok(Self { device, precision, cpu: Cpu::new(precision)?, otherwise, workshop })
+        let cpu = Cpu::new(precision)?;
+        Ok(Self { device, precision, cpu, otherwise, workshop, on_cpu: AtomicUsize::new(0) })
     }
 
     fn workshop(&self) -> MutexGuard<'_, Workshop> {
-        // what a panic left half done is made anew
-        self.workshop.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workshop.lock().unwrap_or_else(|left_by_a_panic| {
+            let mut workshop = left_by_a_panic.into_inner();
+            workshop.forget();
+            workshop
+        })
     }
 
     /// Runs a job; the spectra that remain for the CPU.
@@ -106,15 +117,16 @@ impl Cuda {
                 workshop.failures = 0;
                 return Ok(Vec::new());
             };
+            let short = device::is_out_of_memory(error);
             let spectra: usize = failed.iter().map(|f| f.spectra.len()).sum();
             let next = if try_again { "they are tried once more" } else { "the CPU takes them" };
             log::warn!(
                 "the CUDA device failed on {spectra} spectra: {}; {next}",
                 device::words(error)
             );
+            workshop.failures += usize::from(!try_again && !short);
             left = failed.into_iter().map(|f| f.spectra).collect();
         }
-        workshop.failures += 1;
         if workshop.failures == PATIENCE {
             log::warn!("the CUDA device failed again and again; the CPU fits the rest of this run");
         }
@@ -125,8 +137,12 @@ impl Cuda {
 impl Engine for Cuda {
     fn describe(&self) -> String {
         let precision = if self.precision == Precision::F64 { "f64" } else { "f32" };
-        let kernels = self.workshop().origin();
-        format!("{}{kernels}, {precision}", self.device.describe())
+        let kernels = self.workshop().origin.clone();
+        let on_cpu = match self.on_cpu.load(Ordering::Relaxed) {
+            0 => String::new(),
+            n => format!(", {n} spectra on the CPU"),
+        };
+        format!("{}{kernels}{on_cpu}, {precision}", self.device.describe())
     }
 
     fn useful_batches(&self) -> RangeInclusive<usize> {
@@ -135,11 +151,7 @@ impl Engine for Cuda {
 
     fn fit(&self, problem: &Problem, batch: Batch) -> Result<Fits> {
         batch.check(problem);
-        let n = batch.counts.nrows();
-        if n < FEWEST {
-            return self.cpu.fit(problem, batch);
-        }
-        let mut fits = Fits::unfitted(problem, n);
+        let mut fits = Fits::unfitted(problem, batch.counts.nrows());
         let input = Input {
             problem,
             precision: self.precision,
@@ -151,6 +163,7 @@ impl Engine for Cuda {
             fits.put(started.spectra.start, &of_piece(problem, results, started));
         })?;
         for spectra in left {
+            self.on_cpu.fetch_add(spectra.len(), Ordering::Relaxed);
             fits.put(spectra.start, &self.cpu.fit(problem, batch.part(spectra))?);
         }
         Ok(fits)

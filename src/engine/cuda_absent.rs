@@ -19,6 +19,10 @@ pub(super) enum Otherwise {
 /// Never exists.
 pub(super) enum Cuda {}
 
+pub(super) fn has_device() -> bool {
+    false
+}
+
 pub(super) fn found() -> Vec<(&'static str, String)> {
     vec![("CUDA", format!("none: {ABSENT}"))]
 }

@@ -85,7 +85,7 @@ pub fn open(choice: Choice, precision: Precision) -> Result<Box<dyn Engine + Sen
     Ok(choose(choice, precision, 0)?.engine)
 }
 
-/// Opens an engine. Where a machine has several CUDA devices, its `local`-th rank takes the `local`-th of them.
+/// Opens an engine. Where a machine has several CUDA devices, its `local`-th process takes the `local`-th of them.
 ///
 /// # Errors
 ///
@@ -106,6 +106,11 @@ pub fn choose(choice: Choice, precision: Precision, local: usize) -> Result<Open
             }
         },
     }
+}
+
+/// Is there a device on this machine, whether or not it can be used?
+pub fn has_device() -> bool {
+    cuda::has_device()
 }
 
 /// What this machine offers to engines, as pairs of a heading and words.

@@ -148,6 +148,10 @@ pub(crate) struct RawLayout {
     pub far_bytes: u64,
     pub threads: i32,
     pub block: i32,
+    pub problem_bytes: u64,
+    pub tile_bytes: u64,
+    pub parameters: i32,
+    pub snip_rows: i32,
 }
 
 /// The entry points of one instruction set.

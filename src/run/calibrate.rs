@@ -90,7 +90,7 @@ pub(super) fn first_pass(
     let spectrum = sum::spectrum(scan, chosen, tiles, cluster)?;
     let mut found = Ok(Vec::new());
     if cluster.rank() == 0 && spectrum.sum() > 0.0 {
-        found = on_sum(settings, &info, chosen, search, work, &spectrum).map(|c| c.parameters);
+        found = on_sum(settings, &info, chosen, search, &spectrum).map(|c| c.parameters);
     } else if cluster.rank() == 0 {
         log::warn!("{}there are no counts, so there is no first pass", chosen.prefix());
         found = Ok(settings.parameters.iter().map(|v| v.start).collect());
@@ -141,15 +141,10 @@ fn on_sum(
     info: &crate::scan::ScanInfo,
     chosen: Chosen,
     search: Search,
-    work: &WorkArgs,
     spectrum: &Array1<f64>,
 ) -> Result<Calibration> {
     // a few starts of one spectrum are done before kernels for a device are compiled
-    let choice = match work.engine {
-        Choice::Auto => Choice::Cpu,
-        asked => asked,
-    };
-    let engine = engine::open(choice, Precision::F64)?;
+    let engine = engine::open(Choice::Cpu, Precision::F64)?;
     let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
     let mut wide = settings.of_first_pass().with_bystanders()?;
     let widest = problem(&wide, info, chosen)?;

@@ -40,7 +40,10 @@ fn engine_of_rank(cluster: &dyn Cluster) -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (local, _) = cluster.local();
     let engine = match engine::choose(Choice::Auto, Precision::F32, local) {
-        Ok(opened) => opened.engine.describe(),
+        Ok(opened) => {
+            let why = opened.note.map_or_else(String::new, |note| format!(" ({note})"));
+            format!("{}{why}", opened.engine.describe())
+        }
         Err(why) => why.to_string(),
     };
     let threads = cluster.local_threads();

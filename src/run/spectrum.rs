@@ -4,7 +4,7 @@ use ndarray::{Array1, Axis, s};
 
 use crate::cli::SpectrumArgs;
 use crate::config::Case;
-use crate::engine;
+use crate::engine::{self, Choice};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::maps::{self, Modelled};
@@ -56,7 +56,12 @@ fn evaluate(args: &SpectrumArgs, case: &Case, observed: Option<Array1<f64>>) -> 
         ..case.problem.clone()
     };
     let precision = args.precision.map_or(engine::Precision::F64, Into::into);
-    let engine = engine::open(args.engine, precision)?;
+    // one spectrum is not worth kernels compiled for a device, unless they are asked for
+    let choice = match args.engine {
+        Choice::Auto => Choice::Cpu,
+        asked => asked,
+    };
+    let engine = engine::open(choice, precision)?;
     let counts = observed.clone().unwrap_or_else(|| Array1::zeros(problem.channels));
     let background = match problem.background {
         Background::Snip => {

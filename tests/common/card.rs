@@ -50,7 +50,7 @@ impl Card {
 
     fn layout(&self, problem: &RawProblem, way: Way) -> Result<RawLayout> {
         let kernel = self.kernel(&format!("xrf_layout_{}", way.team))?;
-        let mut out = self.stream.alloc_zeros::<u64>(3)?;
+        let mut out = self.stream.alloc_zeros::<u64>(6)?;
         let mut launch = self.stream.launch_builder(&kernel);
         launch.arg(problem).arg(&mut out);
         let one = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (1, 1, 1), shared_mem_bytes: 0 };

@@ -43,7 +43,7 @@ pub struct RawTile {
     pub gradient: u64,
 }
 
-/// XrfLayout of kernels/tile.h.
+/// XrfLayout of kernels/tile.h without its last three words, which say what the kernels were made for.
 pub struct RawLayout {
     pub near_bytes: u64,
     pub far_bytes: u64,

@@ -1,8 +1,8 @@
 //! The kernels as code for a device: compiled by NVRTC when they are first needed and kept on disk, or made ahead
 //! of time.
 //!
-//! An image is looked for in this order: the file that `XRFIT_KERNELS` names; the disk cache; NVRTC; the image that
-//! is installed beside the program. The sources travel in the program.
+//! An image is looked for in this order: the file that `XRFIT_KERNELS` names; NVRTC, with what it made before in the
+//! disk cache; the image that is installed beside the program. The sources travel in the program.
 
 mod cache;
 mod nvrtc;
@@ -137,17 +137,36 @@ pub fn image(wanted: &Wanted) -> Result<Image> {
     if let Some(path) = named() {
         return made_ahead(&path);
     }
-    match Nvrtc::find(Some(wanted)) {
-        Ok(nvrtc) => cached(&nvrtc, wanted),
-        Err(missing) => match installed() {
-            Some(path) => made_ahead(&path),
-            None => Err(Error::Engine(format!(
-                "{missing} (the GPU's code is compiled when a fit starts); load a CUDA module, or pip install \
-                 nvidia-cuda-nvrtc-cu12 and name its folder in XRFIT_NVRTC, or name an image made ahead of time in \
-                 XRFIT_KERNELS"
-            ))),
-        },
+    let why = match compiler(wanted).and_then(|nvrtc| cached(&nvrtc, wanted)) {
+        Ok(image) => return Ok(image),
+        Err(why) => why,
+    };
+    let Some(path) = installed() else { return Err(why) };
+    log::debug!("{} is used: {why}", path.display());
+    made_ahead(&path)
+}
+
+/// Can there be an image for a device? Compiles nothing.
+///
+/// # Errors
+///
+/// What is missing, and what to do.
+pub fn available(capability: (i32, i32), driver: i32) -> Result<()> {
+    let kind = Kind { team: Team::Warp, precision: Precision::F32 };
+    match ahead_of_time() {
+        Some(_) => Ok(()),
+        None => compiler(&Wanted { kind, capability, driver, defines: &[] }).map(drop),
     }
+}
+
+fn compiler(wanted: &Wanted) -> Result<Nvrtc> {
+    Nvrtc::find(Some(wanted)).map_err(|missing| {
+        Error::Engine(format!(
+            "{missing} (the GPU's code is compiled when a fit starts); load a CUDA module, or pip install \
+             nvidia-cuda-nvrtc-cu12 and name its folder in XRFIT_NVRTC, or name an image made ahead of time in \
+             XRFIT_KERNELS"
+        ))
+    })
 }
 
 /// Compiles without the cache, with further options of NVRTC.

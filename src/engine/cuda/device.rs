@@ -56,11 +56,16 @@ impl Device {
             // every stream of this engine orders its own work
             // SAFETY: no memory is used on two streams without a wait between them.
             unsafe { context.disable_event_tracking() };
+            let driver = driver_version()?;
+            // who waits for the device leaves the core to others; older drivers lack the call
+            if driver >= 12010 {
+                context.set_blocking_synchronize()?;
+            }
             Ok(Self {
                 ordinal,
                 name: context.name()?,
                 capability: context.compute_capability()?,
-                driver: driver_version()?,
+                driver,
                 multiprocessors: context
                     .attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?
                     as usize,

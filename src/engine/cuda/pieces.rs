@@ -7,7 +7,8 @@ use cudarc::driver::{CudaStream, DriverError};
 
 use super::device::{Device, is_out_of_memory, words};
 use super::layout::{Job, Load, Places};
-use super::resident::{Failure, Resident};
+use super::loaded::Failure;
+use super::resident::Resident;
 use super::slot::{Input, Results, Slot, Started};
 use crate::engine::Starts;
 use crate::error::{Error, Result};
@@ -33,10 +34,12 @@ pub(super) struct Workshop {
     streams: [Arc<CudaStream>; 2],
     resident: Option<Resident>,
     slots: Vec<Slot>,
-    /// Most spectra of a piece; lack of memory halves it.
+    /// Most spectra of a piece; lack of memory halves it until a batch is done.
     most: usize,
     /// Batches in a row that the device failed on.
     pub failures: usize,
+    /// Where the kernels come from, once they are there: `, NVRTC 12.9, sm_90`.
+    pub origin: String,
 }
 
 impl Workshop {
@@ -52,12 +55,8 @@ impl Workshop {
             slots: Vec::new(),
             most: usize::MAX,
             failures: 0,
+            origin: String::new(),
         })
-    }
-
-    /// Where the kernels come from, in words, once they are there.
-    pub fn origin(&self) -> String {
-        self.resident.as_ref().map_or_else(String::new, |r| format!(", {}", r.origin))
     }
 
     /// Runs a job over some spectra of a batch; what failed may be tried again.
@@ -73,7 +72,14 @@ impl Workshop {
             spectra.iter().map(|s| Failed { spectra: s.clone(), error }).collect()
         };
         match self.make_ready(device, job, input, spectra) {
-            Ok(plan) => Ok(self.walk(plan, input, spectra, sink)),
+            Ok(plan) => {
+                let failed = self.walk(plan, input, spectra, sink);
+                if failed.is_empty() {
+                    // others may have given back what was short
+                    self.most = usize::MAX;
+                }
+                Ok(failed)
+            }
             Err(Failure::Device(error)) => {
                 self.forget();
                 Ok(whole(error))
@@ -83,7 +89,7 @@ impl Workshop {
     }
 
     /// Drops everything on the device.
-    fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.slots.clear();
         self.resident = None;
     }
@@ -100,6 +106,7 @@ impl Workshop {
             self.forget();
             let new = Resident::new(device, &self.streams[0], input.precision, input.problem)?;
             log::debug!("kernels for {} channels: {}", input.problem.count, new.origin);
+            self.origin = format!(", {}", new.origin);
             self.resident = Some(new);
         }
         let resident = self.resident.as_ref().expect("made above");

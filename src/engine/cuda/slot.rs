@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DriverError, PinnedHostSlice};
 use ndarray::{ArrayView2, s};
-use rayon::prelude::*;
 
 use super::layout::{Job, Load, Places, scalar};
 use super::resident::{Resident, address};
@@ -112,8 +111,9 @@ impl<S: Copy + Into<f64> + Sync> Input<'_, '_, S> {
         let rows = |given: &mut [u8], from: ArrayView2<S>| {
             let from = from.slice(s![spectra.clone(), ..]);
             let row = from.ncols() * width;
-            given.par_chunks_exact_mut(row).enumerate().for_each(|(i, to)| {
-                for (to, &y) in to.chunks_exact_mut(width).zip(from.row(i)) {
+            // not by rayon: a thread that waits for its part may take up another task that needs this engine
+            given.chunks_exact_mut(row).zip(from.rows()).for_each(|(to, from)| {
+                for (to, &y) in to.chunks_exact_mut(width).zip(from) {
                     let y: f64 = y.into();
                     match self.precision {
                         Precision::F32 => to.copy_from_slice(&(y as f32).to_ne_bytes()),
