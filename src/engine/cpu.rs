@@ -68,7 +68,7 @@ fn gather(problem: &Problem, chunks: Vec<Chunk>) -> Fits {
 
 impl Engine for Cpu {
     fn describe(&self) -> String {
-        let precision = if self.precision == Precision::F64 { "f64" } else { "f32" };
+        let precision = self.precision.name();
         format!("cpu, {} {}, {precision}", std::env::consts::ARCH, self.simd.level())
     }
 

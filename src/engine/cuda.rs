@@ -136,7 +136,7 @@ impl Cuda {
 
 impl Engine for Cuda {
     fn describe(&self) -> String {
-        let precision = if self.precision == Precision::F64 { "f64" } else { "f32" };
+        let precision = self.precision.name();
         let kernels = self.workshop().origin.clone();
         let on_cpu = match self.on_cpu.load(Ordering::Relaxed) {
             0 => String::new(),

@@ -112,11 +112,14 @@ impl Workshop {
         let resident = self.resident.as_ref().expect("made above");
         let at_once = resident.blocks_at_once(device, job)?;
         let longest = spectra.iter().map(Range::len).max().unwrap_or(0);
-        let mut plan = Plan { job, at_once, piece: 0, own_starts: false, background: false };
-        plan.own_starts = matches!(input.starts, Starts::Each(_));
-        plan.background = input.background.is_some();
-        plan.piece = longest.div_ceil(2).max(at_once * SPECTRA_PER_BLOCK).min(longest).max(1);
-        plan.piece = plan.piece.min(self.most);
+        let useful = longest.div_ceil(2).max(at_once * SPECTRA_PER_BLOCK).min(longest).max(1);
+        let mut plan = Plan {
+            job,
+            at_once,
+            piece: useful.min(self.most),
+            own_starts: matches!(input.starts, Starts::Each(_)),
+            background: input.background.is_some(),
+        };
         let free = device.memory()?.0 + self.slots.iter().map(Slot::bytes).sum::<usize>();
         let most = ((free as f64 * SHARE_OF_MEMORY) as usize / 2).min(MOST_BYTES);
         while plan.piece > 1 && plan.places(resident, input, plan.piece).bytes > most {
