@@ -9,13 +9,30 @@ struct XrfParameterRow {
     double value, lower, upper, rate;
 };
 
+// What is a constant in kernels that are compiled for one run (src/engine/cuda/constants.rs says which value): the
+// field is still there, under another name.
+#if defined(XRF_SPECIALISED)
+#define XRF_FIXED(name)  \
+    int32_t given_##name; \
+    static constexpr int32_t name = XRF_RUN_##name
+#else
+#define XRF_FIXED(name) int32_t name
+// 1 where a spectrum of the run may have tails or steps, escape peaks, a curved energy axis.
+#define XRF_RUN_shaped 1
+#define XRF_RUN_escape 1
+#define XRF_RUN_curved 1
+#endif
+
 // A fit's fixed part. Arrays by line have n_lines entries; arrays by variable have
 // N_PARAMETERS + n_components: the shape parameters, then log10 amplitudes by component.
 struct XrfProblem {
-    int32_t n_channels;    // of a spectrum as recorded
-    int32_t first, count;  // the fit window
-    int32_t n_components, elastic, compton;  // the last two: component index, or -1
-    int32_t n_lines;
+    XRF_FIXED(n_channels);  // of a spectrum as recorded
+    XRF_FIXED(first);
+    XRF_FIXED(count);       // the fit window
+    XRF_FIXED(n_components);
+    XRF_FIXED(elastic);
+    XRF_FIXED(compton);     // index of the component, or -1
+    XRF_FIXED(n_lines);
     const double *energy;     // [n_lines] keV
     const double *ratio;      // [n_lines] intensity over the component's first line
     const double *mu;         // [n_lines] mu_fraction of the step and tail terms
@@ -29,9 +46,15 @@ struct XrfProblem {
     double pair_energy_ev;
     double snip_width;
     double tolerance;         // relative decrease of the objective over 50 steps that ends Adam; 0 never
-    int32_t tail, escape_shift, snip_order, background, objective, optimizer, steps;
-    int32_t start_amplitudes; // 0: as given, 1: non-negative least squares with the start's shapes
-    int32_t clip_net_counts;  // XRF-Maps' NNLS: counts below the background count as zero
+    XRF_FIXED(tail);
+    XRF_FIXED(escape_shift);
+    XRF_FIXED(snip_order);
+    XRF_FIXED(background);
+    XRF_FIXED(objective);
+    XRF_FIXED(optimizer);
+    int32_t steps;
+    XRF_FIXED(start_amplitudes);  // 0: as given, 1: non-negative least squares with the start's shapes
+    XRF_FIXED(clip_net_counts);   // XRF-Maps' NNLS: counts below the background count as zero
     float saturation;         // a channel at this count is saturated; infinity: never
 };
 

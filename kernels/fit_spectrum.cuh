@@ -84,11 +84,9 @@ XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &sh
     team.sync();
 }
 
-// Objective at variables v, amplitudes from w.amplitude; dL/dtotal is left in w.weight.
-template <class Team, class T>
-XRF_FN double evaluate(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
-    spectrum(team, q, v, w);
-    return mean_square(team, q.count, w.total, w.background, w.counts, w.weight);
+// The objective of w.total, whose place dL/dtotal takes.
+template <class Team, class T> XRF_FN double objective(Team team, const XrfProblem &q, Workspace<T> &w) {
+    return mean_square(team, q.count, near_pointer(w.total), w.background, w.counts, near_pointer(w.weight));
 }
 
 XRF_FN bool is_finite(double x) { return x - x == 0; }
@@ -102,7 +100,8 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
     int32_t status = XRF_STEP_LIMIT, step = 0;
     for (;; ++step) {
         linear_amplitudes(team, q, v, w);
-        const double loss = evaluate(team, q, v, w);
+        spectrum(team, q, v, w);
+        const double loss = objective(team, q, w);
         if (!is_finite(loss)) {
             status = XRF_DIVERGED;
             break;
@@ -175,20 +174,21 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         if (r.status == XRF_DIVERGED) return r;
         linear_amplitudes(team, q, w.variables, w);
     }
-    r.objective = evaluate(team, q, w.variables, w);
-    if (!is_finite(r.objective)) {
-        r.status = XRF_DIVERGED;
-        return r;
-    }
+    spectrum(team, q, w.variables, w);
     const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts);
-    r.r_squared = quality.r_squared;
-    r.r_squared_log = quality.r_squared_log;
-    XRF_SHARE(team, i, N_PARAMETERS) variables[i] = w.variables[i];
-    XRF_SHARE(team, k, q.n_components) variables[N_PARAMETERS + k] = w.amplitude[k];
     XRF_SHARE(team, c, q.count) {
         fitted[c] = w.total[c] + w.background[c];
         background[c] = w.background[c];
     }
+    r.objective = objective(team, q, w);
+    if (!is_finite(r.objective)) {
+        r.status = XRF_DIVERGED;
+        return r;
+    }
+    r.r_squared = quality.r_squared;
+    r.r_squared_log = quality.r_squared_log;
+    XRF_SHARE(team, i, N_PARAMETERS) variables[i] = w.variables[i];
+    XRF_SHARE(team, k, q.n_components) variables[N_PARAMETERS + k] = w.amplitude[k];
     return r;
 }
 
@@ -210,12 +210,13 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
         XRF_SHARE(team, c, q.count) components[(int64_t)k * q.count + c] = w.model[c];
     }
     linear_amplitudes(team, q, v, w);
-    const double objective = evaluate(team, q, v, w);
+    spectrum(team, q, v, w);
     XRF_SHARE(team, c, q.count) total[c] = w.total[c];
+    const double loss = objective(team, q, w);
     if (gradient) {
         spectrum_adjoint(team, q, v, w);
         XRF_SHARE(team, i, N_PARAMETERS + q.n_components) gradient[i] = w.gradient[i];
     }
     team.sync();
-    return objective;
+    return loss;
 }

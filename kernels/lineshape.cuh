@@ -22,6 +22,7 @@
 #include "special.cuh"
 
 // p, erfc(x / sqrt 2), tau and q = sqrt(2/pi) p(x) h(x) exp(-x/G) at one channel; q carries the derivatives of tau.
+// Functions of a shape take its numbers: a structure that a loop over channels hands on keeps GCC from making vectors.
 template <class T> struct Shape {
     T peak, step, tail, slope;
 };
@@ -53,36 +54,34 @@ XRF_FN Shape<T> line_shape(T x, T inv_gamma, T twice_e2, T cut) {
 }
 
 // dp/dx = -x p
-template <class T> XRF_FN T peak_dx(T x, const Shape<T> &f) { return -x * f.peak; }
+template <class T> XRF_FN T peak_dx(T x, T peak) { return -x * peak; }
 
 // d erfc(x / sqrt 2) / dx = -sqrt(2/pi) p
-template <class T> XRF_FN T step_dx(const Shape<T> &f) {
-    return T(-0.79788456080286535588) * f.peak;
-}
+template <class T> XRF_FN T step_dx(T peak) { return T(-0.79788456080286535588) * peak; }
 
 // [x < cut] as a factor: a branch here would keep the compiler from vectorising the passes.
 template <class T> XRF_FN T below(T x, T cut) { return x < cut ? T(1) : T(0); }
 
 // d tau / dx = [x < cut] tau / G - q
-template <class T> XRF_FN T tail_dx(T below_cut, T inv_gamma, const Shape<T> &f) {
-    return below_cut * (f.tail * inv_gamma) - f.slope;
+template <class T> XRF_FN T tail_dx(T below_cut, T inv_gamma, T tail, T slope) {
+    return below_cut * (tail * inv_gamma) - slope;
 }
 
 // d tau / dG = -tau / G^3 + r / G^2, and this is r = q - [x < cut] x tau; the caller adds the rest.
-template <class T> XRF_FN T tail_dgamma_rest(T x, T below_cut, const Shape<T> &f) {
-    return f.slope - below_cut * (x * f.tail);
+template <class T> XRF_FN T tail_dgamma_rest(T x, T below_cut, T tail, T slope) {
+    return slope - below_cut * (x * tail);
 }
 
 // Beyond this many peak widths p(x) is below the truncation error: 1e-7 in f32, 1e-16 in f64.
-XRF_FN double peak_reach(float) { return 5.7; }
-XRF_FN double peak_reach(double) { return 8.6; }
+XRF_FN float peak_reach(float) { return 5.7f; }
+XRF_FN float peak_reach(double) { return 8.6f; }
 
 // Beyond this many tail lengths exp(x / G) is below the same.
-XRF_FN double tail_reach(float) { return 16.2; }
-XRF_FN double tail_reach(double) { return 36.9; }
+XRF_FN float tail_reach(float) { return 16.2f; }
+XRF_FN float tail_reach(double) { return 36.9f; }
 
 // Wide enough below the line that u < 0 and tau = 2 exp(1/2G^2) exp(x/G) up to the truncation.
-template <class T> XRF_FN double near_reach(double gamma) {
-    const double reach = peak_reach(T()), per_width = 1.0 / (gamma > 1e-3 ? gamma : 1e-3);
+template <class T> XRF_FN float near_reach(float gamma) {
+    const float reach = peak_reach(T()), per_width = 1.0f / (gamma > 1e-3f ? gamma : 1e-3f);
     return per_width > reach ? per_width : reach;
 }

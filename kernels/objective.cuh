@@ -5,10 +5,10 @@
 #include "team.cuh"
 #include "special.cuh"
 
-// L, and dL/dM into `weight`. All arrays are [padded n]; channels from n on count as fitted exactly.
+// L, and dL/dM into `weight`, which may be `total`. All arrays are [padded n]; channels from n on count as fitted exactly.
 template <class Team, class T>
-XRF_FN double mean_square(Team team, int n, const T *XRF_RESTRICT total, const T *XRF_RESTRICT background,
-                          const T *XRF_RESTRICT counts, T *XRF_RESTRICT weight) {
+XRF_FN double mean_square(Team team, int n, const T *total, const T *XRF_RESTRICT background,
+                          const T *XRF_RESTRICT counts, T *weight) {
     T squares[Team::LANES] = {};
     const T scale = T(2.0 / n);
     for (int b = team.first(); b < n; b += Team::BLOCK)

@@ -2,7 +2,7 @@
 // the same kind, so that the passes over channels know nothing of elements or of Compton.
 //
 //   m(c) = peak_coef p(x) + step_coef erfc(x / sqrt 2) + tail_coef tau(x)
-//   x(t) = x0 + t (x1 + t x2),   t = c - first          channel c of the fit window
+//   x(t) = x0 + t (x1 + t x2),   t = c - middle         channel c of the fit window
 //
 // A mirrored peak has its tail on the high side: x is negated.
 #pragma once
@@ -12,31 +12,53 @@
 
 enum { PEAK_TAIL = 1, PEAK_STEP = 2, PEAK_MIRRORED = 4 };
 
-// What the adjoint pass leaves per peak, sums over channels with the weights w(c) = dL/dm(c):
+// Sets of kinds, whatever is mirrored: a bit for each.
+XRF_FN int kind_bit(int kind) { return 1 << (kind & (PEAK_TAIL | PEAK_STEP)); }
+XRF_FN int kinds_with(int part) { return kind_bit(part) | kind_bit(PEAK_TAIL | PEAK_STEP); }
+
+// What the adjoint pass leaves per peak, sums over channels with the weights w(c) = dL/dm(c). The sum of
+// w x dm/dx, which carries the width, is x0 SUM_D0 + x1 SUM_D1 + x2 SUM_D2.
 enum {
     SUM_PEAK,   // w p
-    SUM_STEP,   // w erfc
-    SUM_TAIL,   // w tau
-    SUM_GAMMA,  // w r, see tail_dgamma_rest
-    SUM_X,      // w x dm/dx
     SUM_D0,     // w dm/dx
     SUM_D1,     // w dm/dx t
     SUM_D2,     // w dm/dx t^2
+    SUM_STEP,   // w erfc
+    SUM_TAIL,   // w tau
+    SUM_GAMMA,  // w r, see tail_dgamma_rest
     N_SUMS
 };
 
-// Arrays by peak. The set-up is in f64 for both precisions: x at the first channel of a window is a
+template <class T> struct alignas(4 * sizeof(T)) PeakSums {
+    T of[N_SUMS];
+};
+
+// x(t) of a peak. t counts from the middle of its window, so that no sum over t cancels.
+template <class T> struct alignas(4 * sizeof(T)) PeakAxis {
+    T middle, x0, x1, x2;
+};
+
+// Counts per channel, and 1/G.
+template <class T> struct alignas(4 * sizeof(T)) PeakCoefs {
+    T peak, step, tail, inv_gamma;
+};
+
+template <class T> struct PeakCurve {
+    PeakAxis<T> axis;
+    PeakCoefs<T> coefs;
+};
+
+// Arrays by peak. What is found once per peak is in f64 for both precisions: x at the middle of a window is a
 // difference of large numbers, and 60 values cost nothing.
 template <class T> struct Peaks {
     int n;
-    double *energy, *sigma, *gamma;                  // keV, keV, 1
-    double *peak_coef, *step_coef, *tail_coef;       // counts per channel
-    int *first, *count;                              // window, whole blocks
-    int *far_count;                                  // channels of the far tail beyond the window
-    int *kind, *offset;                              // PEAK_*; where the kept shapes start
-    T *x0, *x1, *x2;
-    T *inv_gamma, *twice_e2;                         // 1/G, 2 exp(1/2G^2); of peaks with a tail
-    double *sums[N_SUMS];
+    double *energy, *inv_sigma, *gamma;  // keV, 1/keV, 1
+    PeakCurve<T> *curve;
+    T *twice_e2;                         // 2 exp(1/2G^2); of peaks with a tail
+    int *first, *count;                  // window
+    int *far_count;                      // channels of the far tail beyond the window
+    int *kind, *offset;                  // PEAK_*; where the kept shapes start
+    PeakSums<T> *sums;
 };
 
 // Channel energies of the fit window: e(c) = offset + slope c + quadratic c^2, c counted from the
@@ -51,207 +73,110 @@ XRF_FN double channel_energy(const Axis &a, double c) {
     return a.offset + c * (a.slope + c * a.quadratic);
 }
 
-// de/dc where the axis reaches energy e: sqrt(slope^2 + 4 quadratic (e - offset)), 0 where it never does.
-XRF_FN double spacing_at(const Axis &a, double e) {
-    const double square = a.slope * a.slope + 4 * a.quadratic * (e - a.offset);
-    return sqrt(square > 0 ? square : 0.0);
-}
-
-// Channel with energy e, the root of the quadratic near the linear solution: 2 (e - offset) / (slope + de/dc).
-XRF_FN double channel_of(const Axis &a, double e, double spacing) {
-    return 2 * (e - a.offset) / (a.slope + spacing);
-}
-
-XRF_FN double clamped(double x, double lower, double upper) {
+template <class T> XRF_FN T clamped(T x, T lower, T upper) {
     x = x > lower ? x : lower;
     return x < upper ? x : upper;
 }
 
-// Windows and x(t) of every peak. Peaks that miss the fit window keep a count of 0; their step and far tail
-// may still reach it.
-template <class Team, class T> XRF_FN void place_peaks(Team team, const Axis &a, Peaks<T> &p) {
-    const double n = a.count;
-    const int block = Team::BLOCK;
-    XRF_SIMD XRF_SHARE(team, i, p.n) {
-        const double spacing = spacing_at(a, p.energy[i]);
-        const double center = channel_of(a, p.energy[i], spacing);
-        const double per_width = p.sigma[i] / spacing;
-        // 0 or 1, as numbers: a choice between doubles by an integer's bit does not vectorise
-        const int tail_bit = p.kind[i] & PEAK_TAIL, mirrored_bit = (p.kind[i] & PEAK_MIRRORED) / PEAK_MIRRORED;
-        const double tail = tail_bit, mirrored = mirrored_bit, sign = 1 - 2 * mirrored;
-        const double longer = tail * (near_reach<T>(p.gamma[i]) - peak_reach(T()));
-        const double below = (peak_reach(T()) + (1 - mirrored) * longer) * per_width + 1;
-        const double above = (peak_reach(T()) + mirrored * longer) * per_width + 1;
-        const double local = center - a.first;
-        const int first = (int)clamped(local - below, 0, n) / block * block;
-        const int end = (int)clamped(local + above + 1, 0, n);
-        const int count = end > first ? (end - first + block - 1) / block * block : 0;
-        const double reach = tail * tail_reach(T()) * p.gamma[i] * per_width;
-        const int far_low = first - (int)clamped(local - reach, 0, first);
-        const int far_high = (int)clamped(local + reach + 1, 0, n) - (first + count);
-        const int far = tail_bit * (mirrored_bit ? far_high : far_low);
-        p.first[i] = first;
-        p.count[i] = count;
-        p.far_count[i] = far > 0 ? (far + block - 1) / block * block : 0;
-        const double c = a.first + first, scale = sign / p.sigma[i];
-        p.x0[i] = T((channel_energy(a, c) - p.energy[i]) * scale);
-        p.x1[i] = T((a.slope + 2 * a.quadratic * c) * scale);
-        p.x2[i] = T(a.quadratic * scale);
-        const double inv = tail / p.gamma[i];
-        p.inv_gamma[i] = T(inv);
-        p.twice_e2[i] = T(2.0 * exponential(0.5 * inv * inv));
-    }
-    if (Team::KEEPS_SHAPES) {
-        int offset = 0;
-        for (int i = 0; i < p.n; ++i) {
-            p.offset[i] = offset;
-            offset += p.count[i];
-        }
-    }
-    team.sync();
-}
-
-// Shapes kept from the forward pass, packed by peak: [sum of counts] each.
-template <class T> struct KeptShapes {
-    T *peak, *step, *tail, *slope;
+// Where a peak is evaluated, in channels of the fit window. A peak that misses the fit window keeps a count of 0;
+// its step and far tail may still reach it.
+struct Window {
+    int first, count, far;
 };
+
+// In single precision: what an edge is off by rounding is less than the channel that is added for it.
+//
+//   de/dc = sqrt(slope^2 + 4 quadratic (E - offset))     0 where the axis never reaches E
+//   c(E)  = 2 (E - offset) / (slope + de/dc)             the root near the linear solution
+template <bool SHAPED, class Team, class T>
+XRF_FN Window window_of(Team, T, const Axis &a, double energy, double sigma, double gamma, int kind) {
+    const float above_offset = (float)(energy - a.offset), slope = (float)a.slope, n = (float)a.count;
+    const float square = slope * slope + 4 * (float)a.quadratic * above_offset;
+    const float spacing = sqrtf(square > 0 ? square : 0.0f);
+    const float center = 2 * above_offset / (slope + spacing) - (float)a.first;
+    const float per_width = (float)sigma / spacing, peak = peak_reach(T());
+    const int grain = Team::GRAIN;
+    float below = peak * per_width + 1, above = below;
+    // 0 or 1, as numbers: a choice by an integer's bit does not vectorise
+    const int tail_bit = kind & PEAK_TAIL, mirrored_bit = (kind & PEAK_MIRRORED) / PEAK_MIRRORED;
+    if (SHAPED) {
+        const float mirrored = (float)mirrored_bit, longer = (float)tail_bit * (near_reach<T>((float)gamma) - peak);
+        below += (1 - mirrored) * longer * per_width;
+        above += mirrored * longer * per_width;
+    }
+    const int first = (int)clamped(center - below, 0.0f, n) / grain * grain;
+    const int end = (int)clamped(center + above + 1, 0.0f, n);
+    const int count = end > first ? (end - first + grain - 1) / grain * grain : 0;
+    if (!SHAPED) return {first, count, 0};
+    const float reach = (float)tail_bit * tail_reach(T()) * (float)gamma * per_width;
+    const int far_low = first - (int)clamped(center - reach, 0.0f, (float)first);
+    const int far_high = (int)clamped(center + reach + 1, 0.0f, n) - (first + count);
+    const int far = tail_bit * (mirrored_bit ? far_high : far_low);
+    return {first, count, far > 0 ? (far + grain - 1) / grain * grain : 0};
+}
 
 // Constants of one peak in the channel loops.
 template <class T> struct PeakScalars {
-    T x0, x1, x2, peak, step, tail, inv_gamma, twice_e2, cut;
+    T middle, x0, x1, x2, peak, step, tail, inv_gamma, twice_e2, cut;
+
+    XRF_METHOD T x(T t) const { return x0 + t * (XRF_RUN_curved ? x1 + t * x2 : x1); }
 };
 
-template <class T> XRF_FN PeakScalars<T> scalars_of(const Peaks<T> &p, int i, double cut) {
-    return {p.x0[i], p.x1[i], p.x2[i], T(p.peak_coef[i]), T(p.step_coef[i]), T(p.tail_coef[i]),
-            p.inv_gamma[i], p.twice_e2[i], T(cut)};
+template <bool TAIL, bool STEP, class T> XRF_FN PeakScalars<T> scalars_of(const Peaks<T> &p, int i, double cut) {
+    const PeakAxis<T> a = p.curve[i].axis;
+    if (!TAIL && !STEP) return {a.middle, a.x0, a.x1, a.x2, p.curve[i].coefs.peak, T(0), T(0), T(0), T(0), T(0)};
+    const PeakCoefs<T> k = p.curve[i].coefs;
+    return {a.middle, a.x0, a.x1, a.x2, k.peak, k.step, k.tail, k.inv_gamma, TAIL ? p.twice_e2[i] : T(0), T(cut)};
 }
 
-// model(c) += m(c) in the peak's window.
-template <bool TAIL, bool STEP, class Team, class T>
-XRF_FN void add_window(Team team, const PeakScalars<T> &s, int count, T *XRF_RESTRICT model,
-                       T *XRF_RESTRICT peak, T *XRF_RESTRICT step, T *XRF_RESTRICT tail,
-                       T *XRF_RESTRICT slope) {
-    for (int b = team.first(); b < count; b += Team::BLOCK)
-        XRF_EACH_LANE(team, j) {
-            const T t = T(b + j);
-            const T x = s.x0 + t * (s.x1 + t * s.x2);
-            const Shape<T> f = line_shape<T, TAIL, STEP>(x, s.inv_gamma, s.twice_e2, s.cut);
-            T m = s.peak * f.peak;
-            if (STEP) m += s.step * f.step;
-            if (TAIL) m += s.tail * f.tail;
-            model[b + j] += m;
-            if (Team::KEEPS_SHAPES) {
-                peak[b + j] = f.peak;
-                if (STEP) step[b + j] = f.step;
-                if (TAIL) tail[b + j] = f.tail;
-                if (TAIL) slope[b + j] = f.slope;
-            }
-        }
+template <bool TAIL, bool STEP, class T> XRF_FN Shape<T> shape_at(const PeakScalars<T> &s, T x) {
+    return line_shape<T, TAIL, STEP>(x, s.inv_gamma, s.twice_e2, s.cut);
 }
 
-// The far tail, tau = 2 exp(1/2G^2) exp(x/G), walked away from the peak block by block. x is
-// quadratic in t, so the ratio of two blocks changes by a constant factor: two products a channel
-// instead of an exponential.
-template <class Team, class T> struct FarTail {
-    T value[Team::LANES], ratio[Team::LANES], curve;
-    int t, stride;
-
-    static XRF_METHOD FarTail begin(Team team, const PeakScalars<T> &s, int count, bool mirrored) {
-        FarTail f;
-        f.stride = mirrored ? Team::BLOCK : -Team::BLOCK;
-        f.t = (mirrored ? count : -Team::BLOCK) + team.first();
-        const T h = T(f.stride);
-        XRF_SIMD for (int j = 0; j < Team::LANES; ++j) {
-            const T t = T(f.t + j);
-            f.value[j] = s.twice_e2 * exponential(s.inv_gamma * (s.x0 + t * (s.x1 + t * s.x2)));
-            f.ratio[j] = exponential(s.inv_gamma * h * (s.x1 + s.x2 * (T(2) * t + h)));
-        }
-        f.curve = exponential(s.inv_gamma * T(2) * s.x2 * h * h);
-        return f;
-    }
-    XRF_METHOD void next() {
-        XRF_SIMD for (int j = 0; j < Team::LANES; ++j) {
-            value[j] *= ratio[j];
-            ratio[j] *= curve;
-        }
-        t += stride;
-    }
-};
-
-template <class Team, class T>
-XRF_FN void add_far_tail(Team team, const PeakScalars<T> &s, int count, int far, bool mirrored,
-                         T *XRF_RESTRICT model) {
-    FarTail<Team, T> f = FarTail<Team, T>::begin(team, s, count, mirrored);
-    for (int b = 0; b < far; b += Team::BLOCK, f.next()) {
-        T *XRF_RESTRICT m = model + f.t;
-        XRF_EACH_LANE(team, j) m[j] += s.tail * f.value[j];
-    }
+// m at one channel.
+template <bool TAIL, bool STEP, class T> XRF_FN T counts_of(const PeakScalars<T> &s, T peak, T step, T tail) {
+    T m = s.peak * peak;
+    if (STEP) m += s.step * step;
+    if (TAIL) m += s.tail * tail;
+    return m;
 }
 
-// The peak's sums over its window.
-template <bool TAIL, bool STEP, class Team, class T>
-XRF_FN void sum_window(Team team, const PeakScalars<T> &s, int count, const T *XRF_RESTRICT weight,
-                       const T *XRF_RESTRICT peak, const T *XRF_RESTRICT step,
-                       const T *XRF_RESTRICT tail, const T *XRF_RESTRICT slope, T (&out)[N_SUMS]) {
-    T acc[N_SUMS][Team::LANES] = {};
-    for (int b = team.first(); b < count; b += Team::BLOCK)
-        XRF_EACH_LANE(team, j) {
-            const T t = T(b + j);
-            const T x = s.x0 + t * (s.x1 + t * s.x2);
-            Shape<T> f = {T(0), T(0), T(0), T(0)};
-            if (Team::KEEPS_SHAPES) {
-                f.peak = peak[b + j];
-                if (STEP) f.step = step[b + j];
-                if (TAIL) f.tail = tail[b + j];
-                if (TAIL) f.slope = slope[b + j];
-            } else {
-                f = line_shape<T, TAIL, STEP>(x, s.inv_gamma, s.twice_e2, s.cut);
-            }
-            const T w = weight[b + j];
-            // dm/dx = peak_coef p' + step_coef erfc' + tail_coef tau'
-            const T below_cut = below(x, s.cut);
-            T dx = s.peak * peak_dx(x, f);
-            if (STEP) dx += s.step * step_dx(f);
-            if (TAIL) dx += s.tail * tail_dx(below_cut, s.inv_gamma, f);
-            const T d0 = w * dx, d1 = d0 * t;
-            acc[SUM_PEAK][j] += w * f.peak;
-            if (STEP) acc[SUM_STEP][j] += w * f.step;
-            if (TAIL) acc[SUM_TAIL][j] += w * f.tail;
-            if (TAIL) acc[SUM_GAMMA][j] += w * tail_dgamma_rest(x, below_cut, f);
-            acc[SUM_X][j] += d0 * x;
-            acc[SUM_D0][j] += d0;
-            acc[SUM_D1][j] += d1;
-            acc[SUM_D2][j] += d1 * t;
-        }
-    for (int k = 0; k < N_SUMS; ++k) {
-        const bool used = k == SUM_STEP ? STEP : (k == SUM_TAIL || k == SUM_GAMMA) ? TAIL : true;
-        out[k] = used ? team.sum(acc[k]) : T(0);
+// Adds to lane j of the sums what a channel at x(t) with weight w and these shapes has for them. Where the peak has
+// neither tail nor step, the coefficient of dm/dx = -peak_coef x p waits until the sums are complete.
+template <bool TAIL, bool STEP, int LANES, class T>
+XRF_FN void add_terms(const PeakScalars<T> &s, T w, T t, T x, T peak, T step, T tail, T slope, int j,
+                      T (&sums)[N_SUMS][LANES]) {
+    const T wp = w * peak;
+    T d0 = wp * x;
+    if (TAIL || STEP) {
+        // dm/dx = peak_coef p' + step_coef erfc' + tail_coef tau'
+        const T below_cut = below(x, s.cut);
+        T dx = s.peak * peak_dx(x, peak);
+        if (STEP) dx += s.step * step_dx(peak);
+        if (TAIL) dx += s.tail * tail_dx(below_cut, s.inv_gamma, tail, slope);
+        if (STEP) sums[SUM_STEP][j] += w * step;
+        if (TAIL) sums[SUM_TAIL][j] += w * tail;
+        if (TAIL) sums[SUM_GAMMA][j] += w * tail_dgamma_rest(x, below_cut, tail, slope);
+        d0 = w * dx;
     }
+    const T d1 = d0 * t;
+    sums[SUM_PEAK][j] += wp;
+    sums[SUM_D0][j] += d0;
+    sums[SUM_D1][j] += d1;
+    if (XRF_RUN_curved) sums[SUM_D2][j] += d1 * t;
 }
 
-// And over its far tail, where tau' = tau / G and r = -x tau.
-template <class Team, class T>
-XRF_FN void sum_far_tail(Team team, const PeakScalars<T> &s, int count, int far, bool mirrored,
-                         const T *XRF_RESTRICT weight, T (&out)[N_SUMS]) {
-    FarTail<Team, T> f = FarTail<Team, T>::begin(team, s, count, mirrored);
-    T v0[Team::LANES] = {}, v1[Team::LANES] = {}, v2[Team::LANES] = {}, vx[Team::LANES] = {};
-    for (int b = 0; b < far; b += Team::BLOCK, f.next()) {
-        const T *XRF_RESTRICT w = weight + f.t;
-        XRF_EACH_LANE(team, j) {
-            const T t = T(f.t + j);
-            const T x = s.x0 + t * (s.x1 + t * s.x2);
-            const T v = w[j] * f.value[j], vt = v * t;
-            v0[j] += v;
-            v1[j] += vt;
-            v2[j] += vt * t;
-            vx[j] += v * x;
-        }
-    }
-    const T tau = team.sum(v0), tau_x = team.sum(vx), k = s.tail * s.inv_gamma;
-    out[SUM_TAIL] += tau;
-    out[SUM_GAMMA] -= tau_x;
-    out[SUM_X] += k * tau_x;
-    out[SUM_D0] += k * tau;
-    out[SUM_D1] += k * team.sum(v1);
-    out[SUM_D2] += k * team.sum(v2);
+template <bool TAIL, bool STEP, class T> XRF_FN void complete_terms(const PeakScalars<T> &s, PeakSums<T> &sums) {
+    const T height = TAIL || STEP ? T(1) : -s.peak;
+    XRF_UNROLL for (int k = SUM_D0; k <= SUM_D2; ++k) sums.of[k] *= height;
+}
+
+// Adds the far tail's share, from its sums of w tau t^k: there tau' = tau / G and r = -x tau.
+template <class T> XRF_FN void add_far_terms(const PeakScalars<T> &s, const T (&far)[3], PeakSums<T> &sums) {
+    const T k = s.tail * s.inv_gamma;
+    sums.of[SUM_TAIL] += far[0];
+    sums.of[SUM_GAMMA] -= s.x0 * far[0] + s.x1 * far[1] + s.x2 * far[2];
+    sums.of[SUM_D0] += k * far[0];
+    sums.of[SUM_D1] += k * far[1];
+    sums.of[SUM_D2] += k * far[2];
 }

@@ -13,6 +13,8 @@
 #define XRF_SIMD
 #define XRF_UNROLL _Pragma("unroll")
 #define XRF_ROLLED _Pragma("unroll 1")
+#define XRF_PRAGMA(text) _Pragma(#text)
+#define XRF_UNROLL_BY(n) XRF_PRAGMA(unroll n)
 #else
 #define XRF_FN static inline __attribute__((always_inline))
 #define XRF_METHOD inline __attribute__((always_inline))
@@ -35,4 +37,26 @@ typedef unsigned long long uint64_t;
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#endif
+
+// 2^x, of a GPU's own: its relative error is 2^-22.5 (PTX ISA, ex2.approx).
+#if defined(XRF_EMULATED)
+XRF_FN float power_of_two(float x) { return exp2f(x); }
+#elif defined(XRF_DEVICE)
+XRF_FN float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+#endif
+
+// A pointer to what a team has near. XRF_NEAR_SHARED says that this is a GPU's shared memory, so that loads and stores
+// need not find out.
+#if defined(XRF_NEAR_SHARED) && !defined(XRF_EMULATED)
+template <class T> XRF_FN T *near_pointer(T *p) {
+    __builtin_assume(__isShared(p));
+    return p;
+}
+#else
+template <class T> XRF_FN T *near_pointer(T *p) { return p; }
 #endif

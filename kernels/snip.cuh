@@ -41,8 +41,8 @@ XRF_FN double snip_width_at(const XrfProblem &q, const Axis &a, double c) {
     return square > 0 ? q.snip_width * 2.35 * sqrt(square) / a.slope : 0.0;
 }
 
-XRF_FN int snip_low(int c, double w, int first, int last) { return (int)clamped(c - w, first, last); }
-XRF_FN int snip_high(int c, double w, int first, int last) { return (int)clamped(c + w, first, last); }
+XRF_FN int snip_low(int c, double w, int first, int last) { return (int)clamped<double>(c - w, first, last); }
+XRF_FN int snip_high(int c, double w, int first, int last) { return (int)clamped<double>(c + w, first, last); }
 
 // The tables of a plan, [snip_max_passes(), count] each; returns how many passes there are.
 template <class Team>

@@ -16,7 +16,17 @@ template <class To, class From> XRF_FN To bits_of(From x) {
 }
 
 // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln2 / 2; ln 2 in two parts (Cody & Waite 1980).
-// Adding 1.5 * 2^mantissa rounds to an integer and leaves it in the low bits.
+// Adding 1.5 * 2^mantissa rounds to an integer and leaves it in the low bits. A GPU has 2^x: exp(x) = 2^z 2^r, z = x / ln 2
+// rounded and r what the rounding dropped, 2^r = 1 + r ln 2.
+#if defined(XRF_DEVICE)
+XRF_FN float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    const float z = x * 1.44269502f;
+    const float r = fmaf(x, 1.92596303e-8f, fmaf(x, 1.44269502f, -z));
+    const float y = power_of_two(z);
+    return fmaf(y, r * 0.693147181f, y);
+}
+#else
 XRF_FN float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     const float z = x * 1.44269504f + 12582912.0f;
@@ -32,6 +42,7 @@ XRF_FN float exponential(float x) {
     p = p * (r * r) + (r + 1.0f);
     return bits_of<float>(bits_of<int32_t>(p) + (bits_of<int32_t>(z) << 23));
 }
+#endif
 
 XRF_FN double exponential(double x) {
     x = x < -700.0 ? -700.0 : x;
@@ -58,6 +69,9 @@ XRF_FN double exponential(double x) {
 
 // exp(-x^2 / 2) = 2^-f = 2^-n 2^r, f = x^2 / (2 ln 2), n = round(f), r = n - f; 2^r = 1 + r P(r) by a minimax
 // polynomial. Below the line of f32's smallest numbers it stays tiny.
+#if defined(XRF_DEVICE)
+XRF_FN float gaussian(float x) { return power_of_two(x * x * -0.721347520f); }
+#else
 XRF_FN float gaussian(float x) {
     float f = x * x * 0.721347520f;
     f = f < 126.0f ? f : 126.0f;
@@ -71,6 +85,7 @@ XRF_FN float gaussian(float x) {
     p = p * r + 1.0f;
     return bits_of<float>(bits_of<int32_t>(p) + (bits_of<int32_t>(z) << 23));
 }
+#endif
 
 XRF_FN double gaussian(double x) { return exponential(-0.5 * x * x); }
 

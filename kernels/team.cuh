@@ -5,8 +5,8 @@
 // text with the same values in their own variables; what is in the workspace they share:
 //
 // - Channels, lines, variables are dealt out: i belongs to member i mod MEMBERS. A pass over channels walks
-//   blocks of BLOCK = MEMBERS x LANES channels; windows start at multiples of BLOCK and are padded to it, so
-//   that no lane needs a test and a channel has the same member in every pass.
+//   blocks of BLOCK = MEMBERS x LANES channels; arrays are padded to it, so that no lane needs a test and a
+//   channel has the same member in every pass. How peaks are walked differs: passes_thread.cuh, passes_device.cuh.
 //
 //       for (int b = team.first(); b < padded; b += Team::BLOCK)
 //           XRF_EACH_LANE(team, j) { const int c = b + j; ... }
@@ -24,8 +24,9 @@ struct Thread {
     static constexpr int MEMBERS = 1;
     static constexpr int LANES = 16;
     static constexpr int BLOCK = 16;
-    // A CPU keeps the line shapes of the forward pass for the adjoint; recomputing them costs more
-    // than the cache they take. On a GPU it is the other way round.
+    // Windows of peaks begin and end at multiples of it.
+    static constexpr int GRAIN = 16;
+    // The forward pass keeps the line shapes for the adjoint; see passes_thread.cuh.
     static constexpr bool KEEPS_SHAPES = true;
 
     static XRF_METHOD int member() { return 0; }

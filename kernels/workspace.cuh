@@ -3,15 +3,31 @@
 #include "parameters.cuh"
 #include "peaks.cuh"
 
-// The Compton term between its forward and its adjoint.
-struct Compton {
-    double energy, d, sine, sigma, area, norm, step, tail, high, step_coef;
-    int wide, low, up;  // its peaks: Gaussian; step and low tail; high tail; -1 where there is none
+// What every peak gives back, whatever it belongs to.
+struct Pull {
+    double value;     // sum of w m: dL/d log area
+    double position;  // dL/dE of the channel axis: sum of w dm/de
+    double sigma;     // dL/ds
 };
 
+enum { MOST_SCATTER_PEAKS = 4 };
+
+// The Compton term between its forward and its adjoint.
+struct Compton {
+    double energy, d, sine, sigma, area, norm, step, tail, high;
+};
+
+// The scatter's peaks, behind those of the lines: their numbers, -1 where there is none, and what they give back.
 struct Scatter {
-    int elastic;  // its peak, or -1
+    int elastic;
+    int wide, low, up;  // Compton: Gaussian; step and low tail; high tail
     Compton compton;
+    Pull pull[MOST_SCATTER_PEAKS];
+};
+
+// Shapes kept from the forward pass, packed by peak: [sum of counts] each.
+template <class T> struct KeptShapes {
+    T *peak, *step, *tail, *slope;
 };
 
 // Everything one spectrum needs while it is fitted.
@@ -19,14 +35,18 @@ template <class T> struct Workspace {
     Peaks<T> peaks;
     Scatter scatter;
     KeptShapes<T> kept;
-    T *counts, *background, *net, *model, *total, *weight, *scratch;  // [padded count + 2 BLOCK]
-    int *escaped_from;   // [padded count + 2 BLOCK] channel whose photons escape into this one
-    T *step_height;      // [blocks + 1] steps that end at each block
-    double *step_weight; // [blocks + 1] sum of the weights below each block
+    T *counts, *background, *net, *scratch;  // [padded count + 2 BLOCK]
+    // The sum of all components; where there is no escape, `model` is `total`, and the objective puts its weights where
+    // the total was, as nothing needs both.
+    T *model, *total, *weight;
+    T *unescaped;
+    int *escaped_from[2];  // [padded count + 2 BLOCK] channel whose silicon or germanium photons escape into this one
+    T *step_height;        // [blocks + 1] steps that end at each block; of a CPU thread
+    T *weight_below;       // [grains + 1] sum of the weights below
 
     // Lines above their edge, and what is switched on, decided once per fit from its start.
-    int n_lines;
-    double *line_energy, *line_ratio, *line_mu, *line_width, *area, *norm, *tail_fraction,
+    int n_lines, kinds;
+    double *line_ratio, *line_mu, *line_width, *area, *norm, *tail_fraction,
         *step_fraction, *pulled;
     int *line_component, *line_family;
     int *first_line;  // [K + 1] lines of a component
@@ -36,6 +56,24 @@ template <class T> struct Workspace {
     double *linear, *factor;                                               // [K], [K, K]
     int *passive;
 };
+
+// Whether any peak has a tail or a step.
+template <class T> XRF_FN bool is_shaped(const Workspace<T> &w) { return XRF_RUN_shaped && w.kinds != kind_bit(0); }
+
+template <class T> XRF_FN bool has_escape(const Workspace<T> &w) { return XRF_RUN_escape && (w.si_escape || w.ge_escape); }
+
+// The peaks, their pointers in hand.
+template <class T> XRF_FN Peaks<T> peaks_of(const Workspace<T> &w) {
+    Peaks<T> p = w.peaks;
+    p.curve = near_pointer(p.curve);
+    p.twice_e2 = near_pointer(p.twice_e2);
+    p.first = near_pointer(p.first);
+    p.count = near_pointer(p.count);
+    p.far_count = near_pointer(p.far_count);
+    p.kind = near_pointer(p.kind);
+    p.sums = near_pointer(p.sums);
+    return p;
+}
 
 // Hands out aligned pieces of one block of memory; only measures while the block is null.
 struct Carver {
@@ -55,26 +93,30 @@ struct Carver {
 // Lays a workspace out. `near` holds what every peak or channel of a step touches, `far` the rest; they may
 // be one.
 template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &near, Carver &far, Workspace<T> &w) {
-    const size_t n = padded<Team>(q.count) + 2 * Team::BLOCK, blocks = n / Team::BLOCK;
-    const size_t peaks = q.n_lines + 4 + 8, vars = N_PARAMETERS + q.n_components + 8, k = q.n_components;
+    const size_t n = padded<Team>(q.count) + 2 * Team::BLOCK, grains = n / Team::GRAIN;
+    const size_t peaks = q.n_lines + MOST_SCATTER_PEAKS + 8, vars = N_PARAMETERS + q.n_components + 8, k = q.n_components;
     Peaks<T> &p = w.peaks;
-    far.take(n, w.counts, w.background, w.net);
-    near.take(n, w.model, w.weight);
-    far.take(n, w.scratch);
-    near.take(blocks + 1, w.step_height);
-    near.take(blocks + 1, w.step_weight);
-    near.take(peaks, p.energy, p.sigma, p.gamma, p.peak_coef, p.step_coef, p.tail_coef);
-    near.take(peaks, p.first, p.count, p.far_count, p.kind, p.offset);
-    near.take(peaks, p.x0, p.x1, p.x2, p.inv_gamma, p.twice_e2);
-    for (int i = 0; i < N_SUMS; ++i) near.take(peaks, p.sums[i]);
-    if (Team::KEEPS_SHAPES) far.take(peaks * n, w.kept.peak, w.kept.step, w.kept.tail, w.kept.slope);
-    far.take(peaks, w.line_energy, w.line_ratio, w.line_mu, w.line_width, w.area, w.norm, w.tail_fraction,
+    near.take(n, w.total);
+    near.take(peaks, p.curve);
+    near.take(peaks, p.twice_e2);
+    near.take(peaks, p.sums);
+    near.take(peaks, p.first, p.count, p.far_count, p.kind);
+    near.take(grains + 1, w.weight_below);
+    far.take(n, w.counts, w.background, w.net, w.scratch, w.unescaped);
+    far.take(n, w.escaped_from[0], w.escaped_from[1]);
+    far.take(peaks, p.energy, p.inv_sigma, p.gamma);
+    far.take(peaks, w.line_ratio, w.line_mu, w.line_width, w.area, w.norm, w.tail_fraction,
              w.step_fraction, w.pulled);
     far.take(peaks, w.line_component, w.line_family);
+    if (Team::KEEPS_SHAPES) {
+        far.take(grains + 1, w.step_height);
+        far.take(peaks, p.offset);
+        far.take(peaks * n, w.kept.peak, w.kept.step, w.kept.tail, w.kept.slope);
+    }
     far.take(vars, w.amplitude, w.variables, w.gradient, w.best, w.moment1, w.moment2);
     far.take(k, w.linear);
     far.take(k * k, w.factor);
     far.take(k, w.passive);
     far.take(k + 1, w.first_line);
-    far.take(n, w.escaped_from);
+    w.weight = w.total;
 }

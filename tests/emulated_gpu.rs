@@ -1,7 +1,8 @@
 //! Promise: the CUDA engine's kernels give what the CPU engine gives. kernels/fit.cu runs on tests/emulator, with
 //! real barriers and shuffles, one warp or one block of four warps per spectrum, threads from first to last and
 //! from last to first: spectra, gradients, backgrounds, fits and status codes, over random problems of every
-//! family of lines and every choice of shape. In f64 to 1e-9 and in f32 to 1e-5 of the largest value.
+//! family of lines and every choice of shape. In f64 to 1e-9 and in f32 to 1e-5 of the largest value, the R² of
+//! logarithms to 1e-4. Kernels compiled for one run give bit for bit what those for all runs give.
 //!
 //! An entry of the gradient is compared by the sum of the absolute values of its terms, which is the scale that
 //! rounding errors have; in f32 to 1e-4 of it, as far as the CPU engine's own f32 gradient is from that in f64
@@ -20,8 +21,10 @@ mod random;
 use emulator::{Spectra, Way};
 use ndarray::Array2;
 use random::Case;
+#[cfg(feature = "cuda")]
+use xrfit::engine::cuda::constants;
 use xrfit::engine::{Batch, Choice, Precision, Starts, open};
-use xrfit::problem::{Background, Problem, SnipOrder};
+use xrfit::problem::{Background, Problem, SnipOrder, Tail};
 
 /// Allowed errors of a precision: of values, and of gradients.
 fn allowed(precision: Precision) -> (f64, f64) {
@@ -184,7 +187,10 @@ fn fits_backgrounds_and_status_codes_are_those_of_the_cpu_engine() {
         for i in 0..2 {
             is("objective").with(&objective[i..=i], &[expected.objective[i]]);
             is("R²").with(&r_squared[i..=i], &[expected.r_squared[i]]);
-            is("log R²").with(&r_squared_log[i..=i], &[expected.r_squared_log[i]]);
+            // it sees the 1e-7 of a peak beyond its window, where those of the engines do not end alike
+            let allowed = if way.precision() == Precision::F32 { 1e-4 } else { 1e-9 };
+            let [found, wanted] = [r_squared_log[i], expected.r_squared_log[i]];
+            is("log R²").by(&[found], &[wanted], &[wanted.abs()], allowed);
             assert_eq!(steps[i], f64::from(expected.steps[i]), "{}, {way:?}: steps", case.name);
         }
         assert!(
@@ -213,5 +219,29 @@ fn a_spectrum_is_fitted_alike_wherever_it_stands() {
         Way { memory: "global", blocks: 2, ..WARP },
     ] {
         assert!(bits(way) == alone, "{way:?}: results differ from {WARP:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+fn kernels_compiled_for_one_run_give_what_those_for_all_give() {
+    let cases = random::cases();
+    let plain = cases.iter().find(|case| case.name.starts_with("K lines alone"));
+    let plain = plain.expect("K lines alone");
+    for (case, tail) in [(&cases[0], Tail::Maps), (plain, Tail::None)] {
+        let problem = Problem { tail, ..to_fit(case, 0, None) };
+        let mut defines = constants::of_run(&problem, &Starts::FirstPass);
+        defines.extend(
+            ["XRF_KIND=warp_f32", "XRF_TEAM=Warp", "XRF_SCALAR=float"].map(ToString::to_string),
+        );
+        let Some(folder) = emulator::make(&defines) else { return };
+        let spectra = spectra_of(case, &problem);
+        let bits = |numbers: emulator::Numbers| numbers.0.map(f64::to_bits).collect::<Vec<_>>();
+        assert!(
+            bits(spectra.run_with(&folder, "fit", WARP)) == bits(spectra.run("fit", WARP)),
+            "{}: fits differ with {}",
+            case.name,
+            defines.join(" ")
+        );
     }
 }

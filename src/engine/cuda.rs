@@ -4,6 +4,7 @@
 //! tried once more, then its spectra go to the CPU engine, and the log says so.
 
 pub mod compile;
+pub mod constants;
 mod device;
 mod layout;
 mod loaded;

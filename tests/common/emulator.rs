@@ -35,17 +35,18 @@ const IMAGE: &str =
 /// (and a line that says so) where there is no C++ compiler.
 pub fn folder() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOLDER.get_or_init(make).as_deref()
+    FOLDER.get_or_init(|| make(&[])).as_deref()
 }
 
-fn make() -> Option<PathBuf> {
+/// The same, its kernels compiled with macros.
+pub fn make(defines: &[String]) -> Option<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     let Ok(version) = Command::new(&compiler).arg("--version").output() else {
         println!("skipped: no C++ compiler {compiler}");
         return None;
     };
     let mut state = DefaultHasher::new();
-    (FLAGS, version.stdout).hash(&mut state);
+    (FLAGS, version.stdout, defines).hash(&mut state);
     for source in sources(&["kernels", "tests/emulator", "tests/emulator/driver"]) {
         (&source, fs::read(&source).expect("a source is read")).hash(&mut state);
     }
@@ -53,7 +54,7 @@ fn make() -> Option<PathBuf> {
     let folder = tmp.join(format!("emulator-{:016x}", state.finish()));
     if !folder.exists() {
         let unfinished = tempfile::tempdir_in(tmp).expect("a folder");
-        build(&compiler, unfinished.path());
+        build(&compiler, unfinished.path(), defines);
         // another test may have been quicker
         let moved = fs::rename(unfinished.path(), &folder);
         moved.or_else(there_by_now).expect("the finished folder gets its name");
@@ -79,7 +80,7 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-fn build(compiler: &str, folder: &Path) {
+fn build(compiler: &str, folder: &Path, defines: &[String]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let emulator = root.join("tests/emulator");
     let compile = |arguments: &[&OsStr]| {
@@ -89,12 +90,15 @@ fn build(compiler: &str, folder: &Path) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let [o, c] = ["-o", "-c"].map(OsStr::new);
-    let [fibers, kernels] = ["fibers", "kernels"].map(|name| {
-        let source = emulator.join(name).with_extension("cpp");
-        let object = folder.join(name).with_extension("o");
-        compile(&[c, source.as_ref(), o, object.as_ref()]);
-        object
-    });
+    let defines: Vec<String> = defines.iter().map(|define| format!("-D{define}")).collect();
+    let [fibers, kernels] =
+        [("fibers", &[][..]), ("kernels", &defines[..])].map(|(name, given)| {
+            let source = emulator.join(name).with_extension("cpp");
+            let object = folder.join(name).with_extension("o");
+            let given: Vec<&OsStr> = given.iter().map(OsStr::new).collect();
+            compile(&[&given[..], &[c, source.as_ref(), o, object.as_ref()]].concat());
+            object
+        });
     let objects = [kernels.as_os_str(), fibers.as_os_str()];
     let program = [emulator.join("emulate.cpp"), folder.join("emulate")];
     compile(&[&[program[0].as_ref(), o, program[1].as_ref()][..], &objects[..]].concat());
@@ -170,7 +174,12 @@ impl Spectra<'_> {
 
     /// The results of `task` (fit or evaluate), one number after another.
     pub fn run(&self, task: &str, way: Way) -> Numbers {
-        let mut child = Command::new(folder().expect("a C++ compiler").join("emulate"))
+        self.run_with(folder().expect("a C++ compiler"), task, way)
+    }
+
+    /// And those of the emulator in a folder.
+    pub fn run_with(&self, folder: &Path, task: &str, way: Way) -> Numbers {
+        let mut child = Command::new(folder.join("emulate"))
             .args([task, way.team, way.memory, &way.blocks.to_string()])
             .env("EMULATED_ORDER", way.order)
             .stdin(Stdio::piped())

@@ -48,7 +48,7 @@ template <class T> T shuffle_xor(unsigned mask, T value, unsigned with) {
     return other;
 }
 
-int any_in_warp(unsigned mask, int mine);
+unsigned ballot(unsigned mask, int mine);
 int any_in_block(int mine, const char *file, int line);
 
 }  // namespace emulator
@@ -67,7 +67,9 @@ int any_in_block(int mine, const char *file, int line);
 #define __syncthreads() emulator::meet_block(__FILE__, __LINE__)
 #define __syncthreads_or(mine) emulator::any_in_block(mine, __FILE__, __LINE__)
 #define __syncwarp() emulator::meet_warp(0xffffffffu)
-#define __any_sync(mask, mine) emulator::any_in_warp(mask, mine)
+#define __ballot_sync(mask, mine) emulator::ballot(mask, mine)
+#define __any_sync(mask, mine) (emulator::ballot(mask, mine) != 0)
+#define __clz(x) __builtin_clz((unsigned)(x))
 #define __shfl_xor_sync(mask, value, with) emulator::shuffle_xor(mask, value, with)
 
 inline char *emulated_shared_memory() { return emulator::shared_memory(); }

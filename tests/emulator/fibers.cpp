@@ -239,14 +239,14 @@ void meet_block(const char *file, int line) {
     leave(AT_BLOCK);
 }
 
-int any_in_warp(unsigned mask, int mine) {
+unsigned ballot(unsigned mask, int mine) {
     unsigned lane, turn;
     WarpState &w = warp(&lane, &turn);
     w.shown[turn][lane][0] = mine != 0;
     meet_warp(mask);
-    int any = 0;
-    for (unsigned i = 0; i < WARP; ++i) any |= (mask >> i & 1) && w.shown[turn][i][0];
-    return any;
+    unsigned lanes = 0;
+    for (unsigned i = 0; i < WARP; ++i) lanes |= (mask & unsigned(w.shown[turn][i][0] != 0) << i);
+    return lanes;
 }
 
 int any_in_block(int mine, const char *file, int line) {

@@ -29,8 +29,13 @@ template <void kernel(const XrfProblem, XrfLayout *)> void enter_layout(const vo
         ONE(xrf_prepare_##kind, PREPARE, Team, T), ONE(xrf_fit_##kind, FIT, Team, T),                \
         ONE(xrf_evaluate_##kind, EVALUATE, Team, T), ONE(xrf_background_##kind, BACKGROUND, Team, T)
 
+#if defined(XRF_KIND)
+#define ALL_OF(kind, Team, T) ALL(kind, Team, T)
+const Kernel KERNELS[] = {ALL_OF(XRF_KIND, XRF_TEAM, XRF_SCALAR)};
+#else
 const Kernel KERNELS[] = {ALL(warp_f32, Warp, float), ALL(warp_f64, Warp, double), ALL(block_f32, Block, float),
                           ALL(block_f64, Block, double)};
+#endif
 
 }  // namespace
 

@@ -105,7 +105,7 @@ macro_rules! sources {
 const ENTRIES: (&str, &str) = ("fit.cu", include_str!("../../../kernels/fit.cu"));
 
 /// All that they include.
-const HEADERS: [(&str, &str); 19] = sources![
+const HEADERS: [(&str, &str); 22] = sources![
     "abi.h",
     "adam.cuh",
     "device_teams.cuh",
@@ -117,6 +117,9 @@ const HEADERS: [(&str, &str); 19] = sources![
     "nnls.cuh",
     "objective.cuh",
     "parameters.cuh",
+    "passes_device.cuh",
+    "passes_thread.cuh",
+    "peak_parts.cuh",
     "peaks.cuh",
     "portable.cuh",
     "scatter.cuh",
@@ -225,7 +228,7 @@ fn options(
 ) -> Vec<String> {
     let defines = wanted.defines.iter().map(|define| format!("-D{define}"));
     let target = nvrtc.target(wanted.capability).option();
-    ["--std=c++17", "--ftz=true"]
+    ["--std=c++17", "--ftz=true", "--prec-div=false", "--prec-sqrt=false"]
         .map(String::from)
         .into_iter()
         .chain(wanted.kind.options())

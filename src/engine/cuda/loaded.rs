@@ -9,6 +9,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use super::compile::{self, Kind, Team, Wanted};
+use super::constants;
 use super::device::{Device, SHARED_AT_HAND, is_out_of_memory, words};
 use crate::error::Error;
 use crate::kernels;
@@ -59,12 +60,30 @@ impl Kernels {
         stream: &Arc<CudaStream>,
         precision: Precision,
         raw: &RawProblem,
+        constants: &[String],
     ) -> Result<(Self, String), Failure> {
-        let warp = Self::load(device, stream, Kind { team: Team::Warp, precision }, raw)?;
+        let of = |team| Self::of_kind(device, stream, Kind { team, precision }, raw, constants);
+        let warp = of(Team::Warp)?;
         if warp.0.layout.near_bytes as usize * FEWEST_WARPS <= device.shared_memory {
             return Ok(warp);
         }
-        Self::load(device, stream, Kind { team: Team::Block, precision }, raw)
+        of(Team::Block)
+    }
+
+    /// Kernels that take their workspace for shared memory, unless it does not fit there.
+    fn of_kind(
+        device: &Device,
+        stream: &Arc<CudaStream>,
+        kind: Kind,
+        raw: &RawProblem,
+        constants: &[String],
+    ) -> Result<(Self, String), Failure> {
+        let near_shared = [constants, &[constants::NEAR_SHARED.into()]].concat();
+        let kernels = Self::load(device, stream, kind, raw, &near_shared)?;
+        if kernels.0.near_in_memory {
+            return Self::load(device, stream, kind, raw, constants);
+        }
+        Ok(kernels)
     }
 
     fn load(
@@ -72,9 +91,9 @@ impl Kernels {
         stream: &Arc<CudaStream>,
         kind: Kind,
         raw: &RawProblem,
+        defines: &[String],
     ) -> Result<(Self, String), Failure> {
-        let wanted =
-            Wanted { kind, capability: device.capability, driver: device.driver, defines: &[] };
+        let wanted = Wanted { kind, capability: device.capability, driver: device.driver, defines };
         let image = compile::image(&wanted).map_err(Failure::Hopeless)?;
         let refused = |error: DriverError| match is_out_of_memory(&error) {
             true => Failure::Device(error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaStream, DriverError};
 
+use super::constants;
 use super::device::{Device, is_out_of_memory, words};
 use super::layout::{Job, Load, Places};
 use super::loaded::Failure;
@@ -102,9 +103,12 @@ impl Workshop {
         input: &Input<S>,
         spectra: &[Range<usize>],
     ) -> std::result::Result<Plan, Failure> {
-        if self.resident.as_ref().is_none_or(|r| r.problem != *input.problem) {
+        let constants = constants::of_run(input.problem, &input.starts);
+        let fits = |r: &Resident| r.problem == *input.problem && r.constants == constants;
+        if !self.resident.as_ref().is_some_and(fits) {
             self.forget();
-            let new = Resident::new(device, &self.streams[0], input.precision, input.problem)?;
+            let new =
+                Resident::new(device, &self.streams[0], input.precision, input.problem, constants)?;
             log::debug!("kernels for {} channels: {}", input.problem.count, new.origin);
             self.origin = format!(", {}", new.origin);
             self.resident = Some(new);

@@ -15,6 +15,8 @@ use crate::problem::{Precision, Problem};
 
 pub(super) struct Resident {
     pub problem: Problem,
+    /// What the kernels were compiled for.
+    pub constants: Vec<String>,
     raw: RawProblem,
     /// The arrays that `raw` and `shared` point to.
     _memory: [CudaSlice<u8>; 2],
@@ -33,15 +35,17 @@ impl Resident {
         stream: &Arc<CudaStream>,
         precision: Precision,
         problem: &Problem,
+        constants: Vec<String>,
     ) -> std::result::Result<Self, Failure> {
         let laid_out = LaidOut::new(problem);
         let (bytes, places) = laid_out.packed();
         let arrays = stream.clone_htod(&bytes)?;
         let raw = laid_out.moved_to(address(&arrays, stream), &places);
-        let (kernels, origin) = Kernels::choose(device, stream, precision, &raw)?;
+        let (kernels, origin) = Kernels::choose(device, stream, precision, &raw, &constants)?;
         let (memory, shared) = room_for_shared(stream, precision, problem, &kernels.layout)?;
         let resident = Self {
             problem: problem.clone(),
+            constants,
             raw,
             _memory: [arrays, memory],
             shared,
