@@ -4,6 +4,7 @@
 
 mod calibrate;
 mod devices;
+mod engines;
 mod inspect;
 mod map;
 mod output;

@@ -119,8 +119,10 @@ pub struct Provenance {
     pub command: String,
     /// The resolved configuration, TOML.
     pub configuration: String,
-    /// Engine and device, e.g. `cpu, AVX-512, f32`.
+    /// Engine and device, e.g. `cpu, x86_64 v4, f32`; where ranks had several, each with its ranks.
     pub engine: String,
+    /// Spectra that the CPU fitted because a device failed.
+    pub taken_over: usize,
     /// Ranks and their threads, and what carries the messages.
     pub cluster: String,
     /// Every file of the scan, the one that was opened first, with its SHA-256, hexadecimal.

@@ -127,5 +127,7 @@ fn provenance(parent: &Group, content: &MapFile) -> Result<()> {
         p.inputs.iter().map(|(file, sum)| (file.to_string_lossy(), sum)).unzip();
     put::strings(&group, "inputs", &files)?;
     put::strings(&group, "inputs_sha256", &sums)?;
+    let taken_over = put::scalar(&group, "taken_over_by_cpu", p.taken_over as u64)?;
+    put::label(&taken_over, "meaning", "spectra that a CUDA device failed on")?;
     put::label(&*put::scalar(&group, "seconds", p.seconds)?, "units", "s")
 }
