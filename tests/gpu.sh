@@ -35,10 +35,11 @@ skip() { printf 'skipped: %s\n' "$*"; }
 
 is_there() { command -v "$1" >/dev/null 2>&1; }
 
+# What is carried to such a machine.
 sizes() {
     local bytes
-    bytes=$(stat -c %s "$xrfit")
-    printf '%s has %d MB\n' "$xrfit" $((bytes >> 20))
+    bytes=$(cat "$xrfit" "$bench" "$here"/gpu* | wc -c)
+    printf 'the programs and scripts have %d MB, allowed 60\n' $((bytes >> 20))
     [ "$bytes" -le $((60 << 20)) ]
 }
 
