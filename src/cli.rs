@@ -11,6 +11,7 @@ pub use self::words::{
 };
 use crate::config::{Choices, Detector, Free};
 use crate::engine;
+use crate::regions::Span;
 
 /// Fits X-ray fluorescence raster scans, pixel by pixel, into elemental maps.
 ///
@@ -33,6 +34,11 @@ pub enum Command {
     /// Adam fits the sum in f64, on the CPU. --optimizer, --iterations and --precision are for the pixels: they go into the
     /// configuration that is written. Without --output and --override-out it is printed.
     Calibrate(CalibrateArgs),
+    /// Fits the summed spectra of regions of a scan, from a mask or of rectangles.
+    ///
+    /// Everything but the regions is as with `map`: the first pass is that of the whole scan, and each sum is fitted
+    /// from its shapes as a pixel is. Pixels with a count that is negative, saturated or no number are left out.
+    Regions(RegionsArgs),
     /// Evaluates the forward model: energy axis, each component, sum, objective, gradient.
     ///
     /// The case is a TOML file. It must have `channels = [first, last]` (the window, counted from 0) and
@@ -183,6 +189,39 @@ pub struct CalibrateArgs {
     /// Override file to write (maps_fit_parameters_override.txt); several detectors: FILE0, FILE1, ...
     #[arg(long, value_name = "FILE")]
     pub override_out: Option<PathBuf>,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What is fitted and how.
+    #[command(flatten)]
+    pub fit: FitArgs,
+    /// How the work is done.
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+/// `xrfit regions`.
+#[derive(Args, Debug, Clone)]
+pub struct RegionsArgs {
+    /// Scan: EPICS MDA, MAPS_RAW or analysed MAPS HDF5.
+    pub scan: PathBuf,
+    /// File to write (HDF5); several detectors: FILE0, FILE1, ...
+    #[arg(short, long, value_name = "OUT.h5")]
+    pub output: PathBuf,
+    /// Mask with a whole number for each pixel, [row, col]: 0 outside, 1, 2, ... in the regions; true is 1. FILE.npy,
+    /// FILE.h5:/path/of/dataset, or FILE.png in grey, where a single grey beside black is region 1.
+    #[arg(long, value_name = "FILE", required_unless_present = "rows", conflicts_with_all = ["rows", "cols"])]
+    pub mask: Option<PathBuf>,
+    /// Rows of a rectangle, from a to before b, counted from 0 as in NumPy; `a:`, `:b` and `:` reach to the ends. Once
+    /// for each rectangle, and rectangles may overlap.
+    #[arg(long, value_name = "a:b", requires = "cols", allow_hyphen_values = true)]
+    pub rows: Vec<Span>,
+    /// Its columns, alike.
+    #[arg(long, value_name = "c:d", requires = "rows", allow_hyphen_values = true)]
+    pub cols: Vec<Span>,
+    /// Name of a region, once for each in their order [default: region1, region2, ...].
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// Replace existing output.
     #[arg(long)]
     pub overwrite: bool,

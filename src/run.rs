@@ -7,6 +7,7 @@ mod devices;
 mod inspect;
 mod map;
 mod output;
+mod regions;
 mod spectrum;
 mod sum;
 
@@ -34,6 +35,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
     match command {
         Command::Map(args) => map::run(&args, cluster),
         Command::Calibrate(args) => calibrate::run(&args, cluster),
+        Command::Regions(args) => regions::run(&args, cluster),
         Command::Spectrum(args) => on_rank_0(cluster, || spectrum::run(&args)),
         Command::Simulate(args) => on_rank_0(cluster, || simulate::write(&args)),
         Command::Inspect(args) => on_rank_0(cluster, || inspect::run(&args)),

@@ -6,12 +6,14 @@ mod elements;
 mod modelled;
 mod put;
 mod recorded;
+mod regions;
 mod spectra;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
 pub use modelled::write_modelled;
+pub use regions::write_regions;
 
 use super::{MapFile, Overwrite, Spectra};
 use crate::error::{Error, Result};

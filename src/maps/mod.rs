@@ -7,6 +7,7 @@ mod colours;
 mod family;
 mod hdf5;
 pub mod png;
+mod regions;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use ndarray::{Array1, Array2, Array3, Axis};
 
 pub use self::colours::viridis;
 pub use self::family::sum;
-pub use self::hdf5::{Writer, create, write_modelled};
+pub use self::hdf5::{Writer, create, write_modelled, write_regions};
+pub use self::regions::RegionFile;
 use crate::error::Result;
 pub use crate::output::Overwrite;
 use crate::scan::{Axes, Metadata, Scalers, Times};

@@ -8,6 +8,7 @@ mod hdf5_file;
 mod inspect;
 mod maps_analysed;
 mod maps_raw;
+mod mask;
 pub mod mda;
 mod npy;
 pub mod simulated;
@@ -20,6 +21,7 @@ use ndarray::{Array2, Array3};
 
 pub use self::detector::{Detector, spectra_of, times_of};
 pub use self::inspect::{describe, inspect};
+pub use self::mask::{mask, mask_file};
 pub use self::npy::npy_spectrum;
 use crate::error::{Error, Result};
 
