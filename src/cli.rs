@@ -274,9 +274,12 @@ pub struct SimulateArgs {
     /// Channels of a spectrum.
     #[arg(long, default_value_t = 2048)]
     pub channels: usize,
-    /// Mean counts of a pixel.
-    #[arg(long, default_value_t = 3000.0)]
-    pub counts: f64,
+    /// Mean counts of a pixel; several, as 300,1000,10000: bands of rows, the first above.
+    #[arg(long, value_delimiter = ',', default_values_t = [3000.0])]
+    pub counts: Vec<f64>,
+    /// The same amplitudes in every pixel of a level, without structures.
+    #[arg(long)]
+    pub flat: bool,
     /// Detectors, which differ a little in gain, offset, width and solid angle (1 to 26).
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub detectors: usize,
