@@ -51,6 +51,7 @@ pub mod maps;
 pub mod assemble;
 pub mod calibrate;
 pub mod fit;
+pub mod score;
 
 pub mod cli;
 pub mod report;

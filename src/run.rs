@@ -8,6 +8,7 @@ mod inspect;
 mod map;
 mod output;
 mod regions;
+mod score;
 mod spectrum;
 mod sum;
 
@@ -38,6 +39,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
         Command::Regions(args) => regions::run(&args, cluster),
         Command::Spectrum(args) => on_rank_0(cluster, || spectrum::run(&args)),
         Command::Simulate(args) => on_rank_0(cluster, || simulate::write(&args)),
+        Command::Score(args) => on_rank_0(cluster, || score::run(&args)),
         Command::Inspect(args) => on_rank_0(cluster, || inspect::run(&args)),
         Command::Check(args) => on_rank_0(cluster, || {
             let settings = resolve(&args.fit, None, None)?;

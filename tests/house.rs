@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 23] = [
+const MAY_KNOW: [(&str, &[&str]); 24] = [
     ("error", &[]),
     ("constants", &[]),
     ("output", &[]),
@@ -27,6 +27,7 @@ const MAY_KNOW: [(&str, &[&str]); 23] = [
     ("maps", &["output", "scan"]),
     ("calibrate", &["engine", "kernels", "problem"]),
     ("fit", &["engine", "kernels", "problem"]),
+    ("score", &["engine", "kernels", "problem"]),
     // where fits of tiles become maps of a scan
     ("assemble", &["engine", "fit", "kernels", "maps", "problem", "scan"]),
     // the choices that people type
@@ -50,6 +51,7 @@ const MAY_KNOW: [(&str, &[&str]); 23] = [
             "regions",
             "report",
             "scan",
+            "score",
             "simulate",
             "tile",
         ],

@@ -3,6 +3,7 @@
 //! Everything goes to a temporary file beside the output, which gets its name when it is complete.
 
 mod elements;
+mod estimates;
 mod modelled;
 mod put;
 mod recorded;
@@ -12,6 +13,7 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub use estimates::read_estimates;
 pub use modelled::write_modelled;
 pub use regions::write_regions;
 

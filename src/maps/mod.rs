@@ -4,6 +4,7 @@
 //! [`png`] for pictures). This module knows no fitting and no ranks.
 
 mod colours;
+mod estimates;
 mod family;
 mod hdf5;
 pub mod png;
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2, Array3, Axis};
 
 pub use self::colours::viridis;
+pub use self::estimates::Estimates;
 pub use self::family::sum;
-pub use self::hdf5::{Writer, create, write_modelled, write_regions};
+pub use self::hdf5::{Writer, create, read_estimates, write_modelled, write_regions};
 pub use self::regions::RegionFile;
 use crate::error::Result;
 pub use crate::output::Overwrite;

@@ -12,6 +12,7 @@ mod mask;
 pub mod mda;
 mod npy;
 pub mod simulated;
+mod truth;
 mod volumes;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ pub use self::detector::{Detector, spectra_of, times_of};
 pub use self::inspect::{describe, inspect};
 pub use self::mask::{mask, mask_file};
 pub use self::npy::npy_spectrum;
+pub use self::truth::{Truth, truth};
 use crate::error::{Error, Result};
 
 /// What a scan file holds, known after opening it and before reading any spectrum.
