@@ -4,6 +4,8 @@
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/python.rs"]
+mod python;
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -283,6 +285,15 @@ fn a_viewer_is_led_to_a_spectrum_with_its_fit() {
     let r_squared: Array1<f64> = read(&out, "fits/r_squared");
     let expected = 1.0 - missed / total;
     assert!((r_squared[0] - expected).abs() < 1e-5, "R² {} of {expected}", r_squared[0]);
+    if let Some(python) = python::python("import h5py, silx.io") {
+        let look = "import sys, h5py; from silx.io import nxdata; d = nxdata.get_default(h5py.File(sys.argv[1])); \
+                    assert d.is_valid and d.is_curve; print(d.signal_name, *d.auxiliary_signals_names)";
+        let said = succeed(Command::new(python).args(["-c", look]).arg(&out));
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout).trim(),
+            "spectrum (counts) fit background"
+        );
+    }
     let configuration = file.dataset("Provenance/configuration").expect("how it was made");
     assert!(configuration.read_scalar::<VarLenUnicode>().is_ok_and(|text| text.contains("Ca")));
 }

@@ -132,6 +132,11 @@ fn known_errors_are_found_as_they_are() {
     drop((data, group, file));
     let (scores, table) = score(&maps, &[]);
     assert_eq!(scores["pixels"], SIZE[0] * SIZE[1], "pixels");
+    assert_eq!(
+        scores["free"].as_object().expect("names").len(),
+        0,
+        "shapes that a linear fit moves"
+    );
     for (level, row) in LEVELS.into_iter().zip([0, 7]) {
         let found = |component, what| number(&scores, level, component, what);
         let silicon = f64::from(truth[[of[0], row, 0]]);
@@ -393,6 +398,10 @@ fn the_detector_is_that_of_the_map_file() {
     };
     assert_eq!(table("maps.h51", &[]), table("maps.h51", &["--detector", "1"]));
     assert_ne!(table("maps.h51", &[]), table("maps.h51", &["--detector", "0"]));
+    let adam = folder.path().join("adam.h5");
+    succeed(map_by("adam", &scan, &adam).args(["--detector", "0"]));
+    let known = table("adam.h5", &["--detector", "0", "--prior", "ENERGY_OFFSET=0.003"]);
+    assert!(known.contains("ENERGY_OFFSET (prior 0.003), ENERGY_SLOPE, FWHM_"), "{known}");
     let output = of("maps.h5", &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("--detector"), "{said}");

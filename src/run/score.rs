@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, s};
 use rayon::prelude::*;
@@ -12,7 +12,7 @@ use crate::cli::ScoreArgs;
 use crate::config::{Detector, Settings};
 use crate::engine::{self, Choice, Precision};
 use crate::error::{Error, Result};
-use crate::kernels::{Status, parameter_index};
+use crate::kernels::{self, Status, parameter_index};
 use crate::maps::{self, Estimates};
 use crate::output;
 use crate::problem::Problem;
@@ -65,7 +65,8 @@ fn scored(args: &ScoreArgs) -> Result<Scored> {
     let settings = settings.with_components(&truth.components)?;
     let problem = settings.problem(truth.background.ncols())?;
     let priors = priors(args, &estimates);
-    compare(&estimates, &truth, &problem, &priors)
+    let scored = compare(&estimates, &truth, &problem, &priors)?;
+    Ok(Scored { maps: args.maps.clone(), truth: args.truth.clone(), ..scored })
 }
 
 /// The detector that a map file is of, as its settings or its name say.
@@ -132,7 +133,18 @@ fn compare(
             scores.push(Score::of(counts, &problem.components[component], &all));
         }
     }
-    Ok(Scored { pixels: good.len(), lost, scores })
+    let converged = |at: &&(usize, usize)| estimates.status[**at] == Status::Converged as u8;
+    let names = free.iter().map(|&p| kernels::parameters()[p].name.to_string());
+    Ok(Scored {
+        version: env!("CARGO_PKG_VERSION"),
+        maps: PathBuf::new(),
+        truth: PathBuf::new(),
+        free: names.zip(priors.iter().copied()).collect(),
+        pixels: good.len(),
+        converged: good.iter().filter(converged).count(),
+        lost,
+        scores,
+    })
 }
 
 /// The pixels that have a truth and a fit, and the number of those that have no fit in spite of a truth.

@@ -1,7 +1,8 @@
 //! Scores as a table for the terminal, as CSV and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -32,8 +33,18 @@ impl Format {
 /// What the program says.
 #[derive(Serialize)]
 pub(super) struct Scored {
+    /// xrfit's version.
+    pub version: &'static str,
+    /// The map file.
+    pub maps: PathBuf,
+    /// The scan.
+    pub truth: PathBuf,
+    /// Shape parameters that the bound does not know, and the standard deviations of their priors.
+    pub free: BTreeMap<String, Option<f64>>,
     /// Pixels with a truth and a fit.
     pub pixels: usize,
+    /// Those of them whose fit met its own criterion.
+    pub converged: usize,
     /// Pixels with a truth and no fit.
     pub lost: usize,
     /// Level by level, component by component.
@@ -92,18 +103,32 @@ impl Scored {
         text
     }
 
+    /// How many pixels there are, and what the bound takes for unknown.
+    fn heading(&self) -> String {
+        let [pixels, converged, lost] = [self.pixels, self.converged, self.lost].map(report::count);
+        let free = self.free.iter().map(|(name, prior)| match prior {
+            Some(sigma) => format!(", {name} (prior {sigma})"),
+            None => format!(", {name}"),
+        });
+        let free: String = free.collect();
+        format!(
+            "{pixels} pixels, {converged} of them converged; {lost} more without a fit\n\
+             unknown to the bound: amplitudes, strength of the background{free}\n"
+        )
+    }
+
     /// The table, and under each level what its strong lines have in common.
     pub fn table(&self) -> String {
-        let mut text = format!("{} pixels", report::count(self.pixels));
-        if self.lost > 0 {
-            write!(text, ", and {} without a fit", report::count(self.lost)).expect("text grows");
-        }
-        text.push('\n');
+        let mut text = self.heading();
         for level in self.scores.chunk_by(|a, b| a.level_counts == b.level_counts) {
-            if let Some(counts) = level[0].level_counts {
-                let pixels = report::count(level[0].pixels);
-                writeln!(text, "\n{counts} counts, {pixels} pixels").expect("text grows");
-            }
+            let pixels = level[0].pixels;
+            let of =
+                level[0].level_counts.map_or(String::new(), |counts| format!("{counts} counts, "));
+            // of a standard deviation of n numbers
+            let error = 100.0 / (2.0 * pixels as f64).sqrt();
+            let pixels = report::count(pixels);
+            writeln!(text, "\n{of}{pixels} pixels, which tell a ratio to {error:.1} %")
+                .expect("text grows");
             text.push_str(&table_of(level));
             text.push_str(&summary(level));
         }
