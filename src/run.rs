@@ -43,8 +43,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
         Command::Inspect(args) => on_rank_0(cluster, || inspect::run(&args)),
         Command::Check(args) => on_rank_0(cluster, || {
             let settings = resolve(&args.fit, None, None)?;
-            print!("{}", config::check(&settings));
-            Ok(())
+            report::say(&config::check(&settings))
         }),
         Command::Devices => devices::run(cluster),
     }

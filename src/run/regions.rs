@@ -24,6 +24,7 @@ use crate::maps::{self, ParameterRow, Provenance, RegionFile};
 use crate::output::{self, numbered};
 use crate::problem::{Background, Problem};
 use crate::regions::Regions;
+use crate::report;
 use crate::scan::{self, OpenOptions, ScanInfo, ScanReader};
 
 pub(super) fn run(args: &RegionsArgs, cluster: &mut dyn Cluster) -> Result<()> {
@@ -40,9 +41,8 @@ pub(super) fn run(args: &RegionsArgs, cluster: &mut dyn Cluster) -> Result<()> {
             let Some(file) = file else { unreachable!() };
             let path = numbered(&args.output, which.index);
             maps::write_regions(&path, args.overwrite.into(), &file)?;
-            print!("{}", table::of(&file, which.index));
             log::info!("wrote {}", path.display());
-            Ok(())
+            report::say(&table::of(&file, which.index))
         })?;
     }
     Ok(())

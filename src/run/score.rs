@@ -16,6 +16,7 @@ use crate::kernels::{self, Status, parameter_index};
 use crate::maps::{self, Estimates};
 use crate::output;
 use crate::problem::Problem;
+use crate::report::say;
 use crate::scan::{self, OpenOptions, Truth};
 use crate::score::{Bound, Estimate, Score};
 
@@ -30,12 +31,11 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
         pool.map_err(|e| Error::configuration(format!("cannot start {threads} threads: {e}")))?;
     }
     let scored = scored(args)?;
-    print!("{}", scored.table());
     if let (Some(path), Some(format)) = (&args.output, format) {
         output::write(path, args.overwrite.into(), scored.written(format))?;
         log::info!("wrote {}", path.display());
     }
-    Ok(())
+    say(&scored.table())
 }
 
 fn scored(args: &ScoreArgs) -> Result<Scored> {
