@@ -314,8 +314,8 @@ pub struct ScoreArgs {
     /// Detector of the truth [default: N of a map file in MAPS.h5N, else the only one].
     #[arg(long, value_name = "N")]
     pub detector: Option<usize>,
-    /// Standard deviation of a Gaussian prior on a free shape parameter, which the bound then knows, too [default:
-    /// what the map file records].
+    /// Standard deviation of a Gaussian prior on a free shape parameter, which the bound then takes into account
+    /// [default: none].
     #[arg(long, value_name = "NAME=SIGMA")]
     pub prior: Vec<PriorArg>,
     /// Write the table to a file too, FILE.csv or FILE.json.

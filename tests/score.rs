@@ -426,6 +426,7 @@ fn what_cannot_be_scored_is_refused_in_words() {
         (maps, scan, &["--detector", "3"], "no truth of detector 3"),
         (maps, scan, &["--prior", "ENERGY_OFSET=1"], "ENERGY_OFFSET"),
         (maps, scan, &["--prior", "ENERGY_OFFSET=0"], "above 0"),
+        (maps, scan, &["--prior", "ENERGY_OFFSET=0.003"], "did not move it"),
     ] {
         let mut command = Command::new(XRFIT);
         command.arg("score").arg(maps).arg("--truth").arg(truth).args(more);

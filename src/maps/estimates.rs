@@ -13,8 +13,6 @@ pub struct Estimates {
     pub uncertainties: Option<Array3<f32>>,
     /// Status of each fit, `[row, col]`.
     pub status: Array2<u8>,
-    /// Gaussian priors: shape parameter and standard deviation.
-    pub priors: Vec<(String, f64)>,
     /// The resolved configuration, TOML.
     pub configuration: String,
 }

@@ -8,7 +8,7 @@ use ndarray::{Array1, s};
 use rayon::prelude::*;
 
 use self::report::{Format, Scored};
-use crate::cli::ScoreArgs;
+use crate::cli::{PriorArg, ScoreArgs};
 use crate::config::{Detector, Settings};
 use crate::engine::{self, Choice, Precision};
 use crate::error::{Error, Result};
@@ -64,8 +64,7 @@ fn scored(args: &ScoreArgs) -> Result<Scored> {
     }
     let settings = settings.with_components(&truth.components)?;
     let problem = settings.problem(truth.background.ncols())?;
-    let priors = priors(args, &estimates);
-    let scored = compare(&estimates, &truth, &problem, &priors)?;
+    let scored = compare(&estimates, &truth, &problem, &args.prior)?;
     Ok(Scored { maps: args.maps.clone(), truth: args.truth.clone(), ..scored })
 }
 
@@ -77,29 +76,25 @@ fn detector_of(maps: &Path, settings: Detector) -> Option<usize> {
     maps.extension()?.to_str()?.strip_prefix("h5")?.parse().ok()
 }
 
-/// Standard deviation of the prior on each shape parameter, in the kernels' order.
-fn priors(args: &ScoreArgs, estimates: &Estimates) -> Vec<(usize, f64)> {
-    let recorded = estimates.priors.iter();
-    let mut priors: Vec<(usize, f64)> =
-        recorded.filter_map(|(name, sigma)| Some((parameter_index(name)?, *sigma))).collect();
-    // the last one is the one that holds
-    priors.extend(args.prior.iter().map(|prior| (prior.parameter.index(), prior.sigma)));
-    priors
-}
-
 /// The scores of all levels and components.
 fn compare(
     estimates: &Estimates,
     truth: &Truth,
     problem: &Problem,
-    priors: &[(usize, f64)],
+    priors: &[PriorArg],
 ) -> Result<Scored> {
     let engine = engine::open(Choice::Cpu, Precision::F64)?;
     let place = |name: &String| problem.components.iter().position(|c| c == name);
     let fitted: Vec<usize> = estimates.components.iter().filter_map(place).collect();
     let free = problem.free_parameters();
-    let prior = |&p: &usize| priors.iter().rev().find(|(of, _)| *of == p).map(|(_, sigma)| *sigma);
-    let priors: Vec<Option<f64>> = free.iter().map(prior).collect();
+    if let Some(other) = priors.iter().find(|prior| !free.contains(&prior.parameter.index())) {
+        return Err(Error::configuration(format!(
+            "--prior {}: the fit did not move it, so the bound knows its value; leave it out",
+            other.parameter
+        )));
+    }
+    let prior = |&p: &usize| priors.iter().find(|prior| prior.parameter.index() == p);
+    let priors: Vec<Option<f64>> = free.iter().map(|p| prior(p).map(|prior| prior.sigma)).collect();
     let bound = Bound { engine: &*engine, problem, fitted: &fitted, free: &free, priors: &priors };
     let (good, lost) = pixels(estimates, truth);
     let at = |&pixel: &(usize, usize)| {

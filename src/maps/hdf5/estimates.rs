@@ -12,8 +12,8 @@ use crate::maps::Estimates;
 /// Where xrfit's own results are, in the order of preference.
 const GROUPS: [&str; 2] = ["/MAPS/XRF_Analyzed/Fitted/xrfit", "/MAPS/XRF_Analyzed/NNLS/xrfit"];
 
-/// Reads the amplitudes of a map file that xrfit wrote. `Uncertainties` `[K, row, col]` beside `Counts` and a
-/// standard deviation for each name in `Priors` are read where they are.
+/// Reads the amplitudes of a map file that xrfit wrote, and `Uncertainties` `[K, row, col]` beside `Counts` where
+/// they are.
 ///
 /// # Errors
 ///
@@ -41,20 +41,10 @@ fn read(group: &Group) -> Result<Estimates> {
         amplitudes: array(group, "Counts")?,
         uncertainties: uncertainties.transpose()?,
         status: array(group, "Status")?,
-        priors: priors(group)?,
         configuration: configuration.to_string(),
     })
 }
 
 fn array<T: H5Type, D: Dimension>(group: &Group, name: &str) -> Result<Array<T, D>> {
     group.dataset(name)?.read()
-}
-
-fn priors(group: &Group) -> Result<Vec<(String, f64)>> {
-    if !group.link_exists("Priors") {
-        return Ok(Vec::new());
-    }
-    let priors = group.group("Priors")?;
-    let one = |name: String| priors.dataset(&name)?.read_scalar().map(|sigma| (name, sigma));
-    priors.member_names()?.into_iter().map(one).collect()
 }
