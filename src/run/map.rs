@@ -198,7 +198,7 @@ fn finish(
     })
 }
 
-fn provenance(settings: &Settings) -> Provenance {
+pub(super) fn provenance(settings: &Settings) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").into(),
         commit: env!("XRFIT_COMMIT").into(),
@@ -209,7 +209,7 @@ fn provenance(settings: &Settings) -> Provenance {
 }
 
 /// Ranks and threads, and what carries the messages. Ranks of other machines may have other threads.
-fn workers(cluster: &dyn Cluster) -> String {
+pub(super) fn workers(cluster: &dyn Cluster) -> String {
     let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let threads = several(rayon::current_num_threads(), "thread");
     let place = if cluster.size() == 1 { "" } else { " on the first" };
@@ -220,7 +220,7 @@ fn command_line() -> String {
     std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-fn checksums(files: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
+pub(super) fn checksums(files: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
     files.into_iter().map(|file| checksum(&file).map(|sum| (file, sum))).collect()
 }
 
