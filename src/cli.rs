@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::words::{
-    BackgroundArg, CompatArg, ObjectiveArg, OptimizerArg, PrecisionArg, SpectraArg,
+    BackgroundArg, CompatArg, ObjectiveArg, OptimizerArg, PrecisionArg, PriorArg, SpectraArg,
 };
 use crate::config::{Choices, Detector, Free};
 use crate::engine;
+use crate::regions::Span;
 
 /// Fits X-ray fluorescence raster scans, pixel by pixel, into elemental maps.
 ///
@@ -33,6 +34,11 @@ pub enum Command {
     /// Adam fits the sum in f64, on the CPU. --optimizer, --iterations and --precision are for the pixels: they go into the
     /// configuration that is written. Without --output and --override-out it is printed.
     Calibrate(CalibrateArgs),
+    /// Fits the summed spectra of regions of a scan, from a mask or of rectangles.
+    ///
+    /// Everything but the regions is as with `map`: the first pass is that of the whole scan, and each sum is fitted
+    /// from its shapes as a pixel is. Pixels with a count that is negative, saturated or no number are left out.
+    Regions(RegionsArgs),
     /// Evaluates the forward model: energy axis, each component, sum, objective, gradient.
     ///
     /// The case is a TOML file. It must have `channels = [first, last]` (the window, counted from 0) and
@@ -43,6 +49,13 @@ pub enum Command {
     Spectrum(SpectrumArgs),
     /// Writes a scan whose true maps are known, in /truth.
     Simulate(SimulateArgs),
+    /// Compares the maps of a simulated scan with its truth: bias, scatter over the Cramér-Rao bound, pulls.
+    ///
+    /// The bound is the least standard deviation that an unbiased estimate from Poisson counts can have, with the
+    /// amplitudes, the shape parameters that were free in the fit and the strength of the true background unknown.
+    /// Strong lines have at least 20 counts and a bound of at most half of them, weak ones 1 to 20 counts. Bias and
+    /// RMSE in units of the bound are taken pixel by pixel; an estimate below 0.001 counts is a zero.
+    Score(ScoreArgs),
     /// Says what is in a file, what is missing, and what it can be used for.
     Inspect(InspectArgs),
     /// Prints the configuration with every default filled in.
@@ -194,6 +207,39 @@ pub struct CalibrateArgs {
     pub work: WorkArgs,
 }
 
+/// `xrfit regions`.
+#[derive(Args, Debug, Clone)]
+pub struct RegionsArgs {
+    /// Scan: EPICS MDA, MAPS_RAW or analysed MAPS HDF5.
+    pub scan: PathBuf,
+    /// File to write (HDF5); several detectors: FILE0, FILE1, ...
+    #[arg(short, long, value_name = "OUT.h5")]
+    pub output: PathBuf,
+    /// Mask with a whole number for each pixel, [row, col]: 0 outside, 1, 2, ... in the regions; true is 1. FILE.npy,
+    /// FILE.h5:/path/of/dataset, or FILE.png in grey, where a single grey beside black is region 1.
+    #[arg(long, value_name = "FILE", required_unless_present = "rows", conflicts_with_all = ["rows", "cols"])]
+    pub mask: Option<PathBuf>,
+    /// Rows of a rectangle, from a to before b, counted from 0 as in NumPy; `a:`, `:b` and `:` reach to the ends. Once
+    /// for each rectangle, and rectangles may overlap.
+    #[arg(long, value_name = "a:b", requires = "cols", allow_hyphen_values = true)]
+    pub rows: Vec<Span>,
+    /// Its columns, alike.
+    #[arg(long, value_name = "c:d", requires = "rows", allow_hyphen_values = true)]
+    pub cols: Vec<Span>,
+    /// Name of a region, once for each in their order [default: region1, region2, ...].
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What is fitted and how.
+    #[command(flatten)]
+    pub fit: FitArgs,
+    /// How the work is done.
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
 /// `xrfit spectrum`.
 #[derive(Args, Debug, Clone)]
 pub struct SpectrumArgs {
@@ -235,9 +281,12 @@ pub struct SimulateArgs {
     /// Channels of a spectrum.
     #[arg(long, default_value_t = 2048)]
     pub channels: usize,
-    /// Mean counts of a pixel.
-    #[arg(long, default_value_t = 3000.0)]
-    pub counts: f64,
+    /// Mean counts of a pixel; several, as 300,1000,10000: bands of rows, the first above.
+    #[arg(long, value_delimiter = ',', default_values_t = [3000.0])]
+    pub counts: Vec<f64>,
+    /// The same amplitudes in every pixel of a level, without structures.
+    #[arg(long)]
+    pub flat: bool,
     /// Detectors, which differ a little in gain, offset, width and solid angle (1 to 26).
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub detectors: usize,
@@ -251,6 +300,33 @@ pub struct SimulateArgs {
     /// Replace existing output.
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// `xrfit score`.
+#[derive(Args, Debug, Clone)]
+pub struct ScoreArgs {
+    /// Map file of the simulated scan; of several detectors that of one.
+    #[arg(value_name = "MAPS.h5")]
+    pub maps: PathBuf,
+    /// The simulated scan.
+    #[arg(long, value_name = "SCAN.h5")]
+    pub truth: PathBuf,
+    /// Detector of the truth [default: N of a map file in MAPS.h5N, else the only one].
+    #[arg(long, value_name = "N")]
+    pub detector: Option<usize>,
+    /// Standard deviation of a Gaussian prior on a free shape parameter, which the bound then takes into account
+    /// [default: none].
+    #[arg(long, value_name = "NAME=SIGMA")]
+    pub prior: Vec<PriorArg>,
+    /// Write the table to a file too, FILE.csv or FILE.json.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace existing output.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Threads [default: the machine's cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 /// `xrfit inspect`.

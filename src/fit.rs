@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
 
-use crate::engine::{Batch, Engine, ExactSum};
+use crate::engine::{Batch, Engine, ExactSum, Fits};
 use crate::error::Result;
 use crate::problem::Problem;
 
@@ -38,6 +39,9 @@ pub fn is_sound(counts: ArrayView1<f32>, saturation: Option<f32>) -> bool {
     let most = saturation.unwrap_or(MOST_COUNTS).min(MOST_COUNTS);
     counts.iter().all(|y| (0.0..most).contains(y))
 }
+
+/// Spectra that one thread looks at, at least.
+const SPECTRA_AT_ONCE: usize = 64;
 
 /// Values that a pixel has beside the free parameters and the amplitudes.
 const EXTRA: usize = 4;
@@ -71,27 +75,23 @@ pub fn tile(
     counts: ArrayView2<f32>,
 ) -> Result<TileFits> {
     let fits = engine.fit(problem, Batch::of(counts))?;
-    let free = problem.free_parameters();
-    let k = problem.components.len();
     let mut values = Array2::zeros((pixels.len(), columns(problem)));
-    let mut sum = ExactSum::zeros(problem.channels);
-    for (i, mut row) in values.rows_mut().into_iter().enumerate() {
-        for (to, &parameter) in free.iter().enumerate() {
-            row[to] = fits.parameters[[i, parameter]] as f32;
-        }
-        for component in 0..k {
-            row[free.len() + component] = fits.amplitudes[[i, component]] as f32;
-        }
-        let last = free.len() + k;
-        row[last] = fits.objective[i] as f32;
-        row[last + 1] = fits.r_squared[i] as f32;
-        row[last + 2] = fits.r_squared_log[i] as f32;
+    let free = problem.free_parameters();
+    let nothing = || ExactSum::zeros(problem.channels);
+    // a card fits a tile in less time than one core looks at its counts
+    let rows = values.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+    let counted = rows.with_min_len(SPECTRA_AT_ONCE).fold(nothing, |mut sum, (i, row)| {
         let spectrum = counts.row(i);
-        row[last + 3] = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>() as f32;
+        fill(row, &fits, i, &free, spectrum);
         if is_sound(spectrum, problem.saturation) {
             sum.add(spectrum.iter().map(|&y| f64::from(y)));
         }
-    }
+        sum
+    });
+    let sum = counted.reduce(nothing, |mut sum, other| {
+        sum.merge(&other);
+        sum
+    });
     Ok(TileFits {
         pixels,
         values,
@@ -101,6 +101,24 @@ pub fn tile(
         background: fits.background,
         counts: sum,
     })
+}
+
+/// The values of pixel `i` of a tile.
+fn fill(
+    mut row: ArrayViewMut1<f32>,
+    fits: &Fits,
+    i: usize,
+    free: &[usize],
+    spectrum: ArrayView1<f32>,
+) {
+    let shapes = free.iter().map(|&parameter| fits.parameters[[i, parameter]]);
+    let amplitudes = fits.amplitudes.row(i);
+    let measures = [fits.objective[i], fits.r_squared[i], fits.r_squared_log[i]];
+    let total = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>();
+    let all = shapes.chain(amplitudes.iter().copied()).chain(measures).chain([total]);
+    for (to, value) in row.iter_mut().zip(all) {
+        *to = value as f32;
+    }
 }
 
 impl TileFits {

@@ -8,8 +8,8 @@
 //!
 //! Read [`run`] first: it is the program as a table of contents. The physics is in `kernels/`.
 //!
-//! Everything that is fitted is a batch of spectra with a batch of starts: the pixels of a tile, or
-//! the summed spectrum with a hundred random starts. One engine call serves them all.
+//! Everything that is fitted is a batch of spectra with a batch of starts: the pixels of a tile, the
+//! regions of a scan, or the summed spectrum with a hundred random starts. One engine call serves them all.
 //!
 //! # Invariants
 //!
@@ -43,6 +43,7 @@ pub mod engine;
 pub mod config;
 
 pub mod cluster;
+pub mod regions;
 pub mod tile;
 
 pub mod maps;
@@ -50,6 +51,7 @@ pub mod maps;
 pub mod assemble;
 pub mod calibrate;
 pub mod fit;
+pub mod score;
 
 pub mod cli;
 pub mod report;

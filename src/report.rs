@@ -4,12 +4,14 @@
 //! fitting. A line that ends the run is printed by [`crate::cluster::fail`].
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
+
+use crate::error::{Error, Result};
 
 /// Time between two plain progress lines when less than [`STEP`] was done meanwhile.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -61,6 +63,21 @@ pub fn note(what: &str) {
     let is_new = SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(what.into());
     if is_new {
         log::info!("{what}");
+    }
+}
+
+/// Prints what a command was asked for. A reader that has seen enough, as `head` does, is no error.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::file("standard output", format!("cannot be written: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,9 +4,12 @@
 
 mod calibrate;
 mod devices;
+mod engines;
 mod inspect;
 mod map;
 mod output;
+mod regions;
+mod score;
 mod spectrum;
 mod sum;
 
@@ -34,13 +37,14 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
     match command {
         Command::Map(args) => map::run(&args, cluster),
         Command::Calibrate(args) => calibrate::run(&args, cluster),
+        Command::Regions(args) => regions::run(&args, cluster),
         Command::Spectrum(args) => on_rank_0(cluster, || spectrum::run(&args)),
         Command::Simulate(args) => on_rank_0(cluster, || simulate::write(&args)),
+        Command::Score(args) => on_rank_0(cluster, || score::run(&args)),
         Command::Inspect(args) => on_rank_0(cluster, || inspect::run(&args)),
         Command::Check(args) => on_rank_0(cluster, || {
             let settings = resolve(&args.fit, None, None)?;
-            print!("{}", config::check(&settings));
-            Ok(())
+            report::say(&config::check(&settings))
         }),
         Command::Devices => devices::run(cluster),
     }

@@ -17,9 +17,9 @@ use crate::cli::SimulateArgs;
 use crate::config::{Choices, Settings, Sources};
 use crate::engine::{self, Engine, Precision};
 use crate::error::{Error, Result};
-use crate::kernels::{Status, known_parameter};
+use crate::kernels::{self, Status, known_parameter};
 use crate::problem::Problem;
-use crate::scan::simulated::{DetectorTruth, MOST_DETECTORS, Tile, Truth, Writer};
+use crate::scan::simulated::{DetectorTruth, MOST_DETECTORS, Tile, Truth, Writer, level_of};
 
 const INCIDENT_KEV: f64 = 10.0;
 /// Drift from pixel to pixel: of the offset \[keV\], and of the width \[1\].
@@ -43,7 +43,8 @@ pub fn write(args: &SimulateArgs) -> Result<()> {
     let engine = engine::open(engine::Choice::Cpu, Precision::F64)?;
     let scene = Scene::new(args)?;
     let detectors = scene.detectors.iter().map(|d| DetectorTruth {
-        background: &scene.continuum * d.solid_angle,
+        background: &scene.continua * d.solid_angle,
+        shapes: d.shapes.clone(),
         solid_angle: d.solid_angle,
     });
     let mut writer = Writer::create(
@@ -53,6 +54,8 @@ pub fn write(args: &SimulateArgs) -> Result<()> {
             shape: (args.rows, args.cols, args.channels),
             components: scene.problem.components.clone(),
             parameters: KNOWN.map(String::from).to_vec(),
+            shapes: kernels::parameters().iter().map(|p| p.name.into()).collect(),
+            levels: args.counts.clone(),
             detectors: detectors.collect(),
             incident_kev: INCIDENT_KEV,
             model_error: args.model_error,
@@ -75,10 +78,18 @@ pub fn write(args: &SimulateArgs) -> Result<()> {
 
 fn check(args: &SimulateArgs) -> Result<()> {
     let some = |x: f64| x.is_finite() && x > 0.0;
-    if args.rows * args.cols == 0 || args.channels < 256 || !some(args.counts) {
+    let counts = !args.counts.is_empty() && args.counts.iter().all(|&n| some(n));
+    if args.rows * args.cols == 0 || args.channels < 256 || !counts {
         return Err(Error::configuration(
             "a simulated scan has at least one row, one column, 256 channels and some counts",
         ));
+    }
+    if args.counts.len() > args.rows {
+        return Err(Error::configuration(format!(
+            "--counts has {} levels for {} rows (each level has a band of rows); give more --rows",
+            args.counts.len(),
+            args.rows
+        )));
     }
     if !(1..=MOST_DETECTORS).contains(&args.detectors) {
         return Err(Error::configuration(format!(
@@ -126,13 +137,15 @@ struct Drawn {
 struct Scene {
     problem: Problem,
     detectors: Vec<Recorder>,
-    /// Of the first detector.
-    continuum: Array1<f64>,
+    /// Of the first detector, by level.
+    continua: Array2<f64>,
     /// Counts in the spectrum per count in the first line, by component.
     per_count: Array1<f64>,
     shares: Vec<(f64, Structure)>,
     size: (usize, usize),
-    counts: f64,
+    /// Mean counts of a pixel, by level.
+    levels: Vec<f64>,
+    flat: bool,
     real_time_s: f64,
     seed: u64,
 }
@@ -165,15 +178,21 @@ impl Scene {
         variables.extend(vec![0.0; problem.components.len()]);
         let zero = Array1::zeros(args.channels);
         let unit = engine.evaluate(&problem, &variables, zero.view(), zero.view())?;
+        let continua = args.counts.iter().flat_map(|&n| scenery::continuum(args.channels, n));
+        let continua =
+            Array2::from_shape_vec((args.counts.len(), args.channels), continua.collect())
+                .expect("a row for each level");
+        let most = args.counts.iter().copied().fold(0.0, f64::max);
         Ok(Self {
             shares: problem.components.iter().map(|c| scenery::share(c)).collect(),
-            continuum: scenery::continuum(args.channels, args.counts),
+            continua,
             per_count: unit.components.sum_axis(ndarray::Axis(1)),
             problem,
             detectors,
             size: (args.rows, args.cols),
-            counts: args.counts,
-            real_time_s: REAL_TIME_S.max(DEAD_TIME_S * args.counts / MOST_DEAD),
+            levels: args.counts.clone(),
+            flat: args.flat,
+            real_time_s: REAL_TIME_S.max(DEAD_TIME_S * most / MOST_DEAD),
             seed: args.seed,
         })
     }
@@ -187,13 +206,19 @@ impl Scene {
         }
     }
 
+    fn level(&self, pixel: usize) -> usize {
+        let (rows, cols) = self.size;
+        level_of(pixel / cols, rows, self.levels.len())
+    }
+
     /// Counts in each component's first line, at a detector.
     fn amplitudes(&self, detector: &Recorder, pixel: usize) -> Vec<f64> {
         let (rows, cols) = self.size;
         let place = |i: usize, n: usize| (i as f64 + 0.5) / n as f64;
         let (y, x) = (place(pixel / cols, rows), place(pixel % cols, cols));
-        let counts = detector.solid_angle * self.counts;
+        let counts = detector.solid_angle * self.levels[self.level(pixel)];
         let at = |(&(share, structure), &per_count): (&(f64, Structure), &f64)| {
+            let structure = if self.flat { Structure::Uniform } else { structure };
             share * counts * structure.at(y, x) / per_count.max(1e-6)
         };
         self.shares.iter().zip(&self.per_count).map(at).collect()
@@ -214,7 +239,8 @@ impl Scene {
         variables.extend(amplitudes.iter().map(|a| a.max(1e-12).log10()));
         let zero = Array1::zeros(self.problem.channels);
         let model = engine.evaluate(&self.problem, &variables, zero.view(), zero.view())?.total;
-        let mean = (model + &self.continuum * detector.solid_angle) * light;
+        let continuum = &self.continua.row(self.level(pixel)) * detector.solid_angle;
+        let mean = (model + continuum) * light;
         let mut counts: Vec<u16> = mean.iter().map(|&mean| draw_counts(mean, &mut rng)).collect();
         let total: f64 = counts.iter().map(|&n| f64::from(n)).sum();
         if status == Status::Saturated {

@@ -36,6 +36,25 @@ fn ranks_that_agree_go_on_with_their_own_values() {
 }
 
 #[test]
+fn what_every_rank_says_comes_to_rank_0_by_rank() {
+    for ranks in [1, 2, 5] {
+        let heard = channels::run(ranks, |cluster| {
+            let rank = cluster.rank();
+            // the last are the quickest: what they say next must not be taken for this
+            std::thread::sleep(std::time::Duration::from_millis(3 * (ranks - rank) as u64));
+            [1, 2].map(|round| cluster.gather(vec![round * rank as u8; rank]))
+        });
+        let said =
+            |round| (0..ranks).map(|rank| vec![round * rank as u8; rank]).collect::<Vec<_>>();
+        let expected = [1, 2].map(said);
+        let heard = heard.expect("no rank ends the job");
+        assert_eq!(heard[0], expected, "what rank 0 of {ranks} heard");
+        let others = heard[1..].iter().flatten();
+        assert!(others.into_iter().all(Vec::is_empty), "what the other ranks heard: {heard:?}");
+    }
+}
+
+#[test]
 fn a_failure_alone_keeps_its_own_error() {
     let solo: &mut dyn Cluster = &mut Solo;
     let error =

@@ -6,9 +6,10 @@
 #     strip target/release/xrfit target/release/deps/gpu-...
 #     bash tests/gpu.sh target/release/xrfit target/release/deps/gpu-...
 #
-# and, for the steps that use them, a Python with h5py, compute-sanitizer, and ncu: a step whose tool is missing says so
-# and is left out. XRFIT_NVRTC names the folder of NVRTC where nobody else knows it. The table at the end is what
-# kernels/README.md holds predictions against. XRFIT_SCANS may name real scans, with their override files beside them.
+# and, for the steps that use them, a Python with h5py and one with numpy and torch (with mapstorch, too, if it is to be
+# timed), compute-sanitizer, and ncu: a step whose tool is missing says so and is left out. XRFIT_NVRTC names the folder
+# of NVRTC where nobody else knows it. The table at the end is what kernels/README.md holds predictions against.
+# XRFIT_SCANS may name real scans, with their override files beside them.
 set -uo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 [ $# -eq 2 ] || {
@@ -34,10 +35,11 @@ skip() { printf 'skipped: %s\n' "$*"; }
 
 is_there() { command -v "$1" >/dev/null 2>&1; }
 
+# What is carried to such a machine.
 sizes() {
     local bytes
-    bytes=$(stat -c %s "$xrfit")
-    printf '%s has %d MB\n' "$xrfit" $((bytes >> 20))
+    bytes=$(cat "$xrfit" "$bench" "$here"/gpu* | wc -c)
+    printf 'the programs and scripts have %d MB, allowed 60\n' $((bytes >> 20))
     [ "$bytes" -le $((60 << 20)) ]
 }
 
@@ -99,7 +101,36 @@ occupancy() {
         "$xrfit" map scan.h5 --config fit.toml --iterations 20 --engine cuda --overwrite -o occupied.h5
 }
 
-table() { "$bench"; }
+# Warp instructions of a step of a spectrum, for each case of the table, as ncu counts them; nothing without ncu.
+instructions() {
+    is_there ncu || { skip "no ncu, so the table has no share of the issue slots"; return; }
+    local case=0 cases=1 steps counts=''
+    while [ "$case" -lt "$cases" ]; do
+        ncu --csv --kernel-name regex:xrf_fit --metrics smsp__inst_executed.sum "$bench" count "$case" >counted.txt 2>&1 ||
+            { cat counted.txt; return 1; }
+        cases=$(sed -n 's/^case .* of \([0-9]*\): steps .*/\1/p' counted.txt)
+        steps=$(sed -n 's/^case .*: steps \([0-9]*\)$/\1/p' counted.txt)
+        [ -n "$steps" ] || { cat counted.txt; return 1; }
+        counts+="$(grep '"smsp__inst_executed.sum"' counted.txt | sed 's/.*,"\([0-9,]*\)"$/\1/; s/,//g' |
+            awk -v steps="$steps" '{ n += $1 } END { printf "%.1f", n / steps }'),"
+        case=$((case + 1))
+    done
+    printf '%s\n' "${counts%,}" | tee instructions.txt
+}
+
+table() {
+    if [ -s instructions.txt ]; then
+        "$bench" instructions "$(cat instructions.txt)"
+    else
+        "$bench"
+    fi
+}
+
+# PyTorch on the same spectra.
+pytorch() {
+    python3 -c 'import numpy, torch' 2>/dev/null || { skip "no Python with numpy and torch"; return; }
+    "$bench" export . && python3 "$here/gpu_torch.py" .
+}
 
 step size sizes
 step devices devices
@@ -107,7 +138,9 @@ step 'simulated scan, both engines' simulated
 step 'real scans, both engines' real
 step sanitizer sanitized
 step occupancy occupancy
+step instructions instructions
 step table table
+step PyTorch pytorch
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf '\nFAILED: %s\n' "${failed[*]}"

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 22] = [
+const MAY_KNOW: [(&str, &[&str]); 24] = [
     ("error", &[]),
     ("constants", &[]),
     ("output", &[]),
     ("spelling", &[]),
     ("tile", &[]),
+    ("regions", &[]),
     ("kernels", &[]),
     ("cluster", &[]),
     // simulated scans are written, too
@@ -26,10 +27,11 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("maps", &["output", "scan"]),
     ("calibrate", &["engine", "kernels", "problem"]),
     ("fit", &["engine", "kernels", "problem"]),
+    ("score", &["engine", "kernels", "problem"]),
     // where fits of tiles become maps of a scan
     ("assemble", &["engine", "fit", "kernels", "maps", "problem", "scan"]),
     // the choices that people type
-    ("cli", &["config", "engine", "maps", "problem"]),
+    ("cli", &["config", "engine", "maps", "problem", "regions"]),
     ("report", &[]),
     ("simulate", &["cli", "config", "engine", "kernels", "problem", "scan"]),
     (
@@ -46,8 +48,10 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
             "maps",
             "output",
             "problem",
+            "regions",
             "report",
             "scan",
+            "score",
             "simulate",
             "tile",
         ],

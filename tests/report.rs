@@ -5,6 +5,7 @@
 mod program;
 
 use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -105,4 +106,16 @@ fn a_note_about_the_configuration_comes_once() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let notes = said.lines().filter(|line| line.contains("SRCURRENT")).count();
     assert_eq!(notes, 1, "notes about SRCURRENT in:\n{said}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_no_command_in_a_panic() {
+    let mut command = Command::new(program::XRFIT);
+    command.args(["check", "--elements", "Fe", "--incident-kev", "10"]);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success() && !said.contains("panicked"), "{}: {said}", ended.status);
 }

@@ -10,7 +10,7 @@
 set -uo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root" || exit 2
-stages=(format rules scripts clippy clippy-solo tests-solo tests docs benches site)
+stages=(format rules scripts clippy clippy-solo clippy-cuda tests-solo tests docs benches site)
 
 target="${CARGO_TARGET_DIR:-$root/target}"
 logs="$target/test-logs"
@@ -28,6 +28,11 @@ scripts() { shellcheck -x jobs/*.sh jobs/*.sbatch tests/*.sh .ci/run; }
 clippy() { cargo clippy --release --locked --all-targets -- -D warnings; }
 
 clippy-solo() { cargo clippy --release --locked --all-targets --no-default-features -- -D warnings; }
+
+# What a machine with cards and without MPI gets; nothing but xrfit itself is left to be looked at.
+clippy-cuda() {
+    cargo clippy --release --locked --all-targets --no-default-features --features cuda -- -D warnings
+}
 
 # A build without MPI and CUDA; only the tests that can tell the difference. It comes first: what is left in
 # target/release afterwards is the whole program.

@@ -266,3 +266,49 @@ fn what_cannot_be_simulated_is_refused() {
         assert!(!scan.exists(), "{arguments:?} left a scan");
     }
 }
+
+#[test]
+fn several_counts_are_bands_of_rows_with_a_truth_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let size = ["--rows", "11", "--cols", "30"];
+    let levels = simulate(
+        folder.path(),
+        "levels.h5",
+        &[&size[..], &["--flat", "--counts", "300,6000"]].concat(),
+    );
+    assert_eq!(read::<f64, ndarray::Ix1>(&levels, "truth/levels").to_vec(), [300.0, 6000.0]);
+    let level: Array2<u32> = read(&levels, "truth/level");
+    let amplitudes: Array3<f32> = read(&levels, "truth/amplitudes");
+    let background: Array2<f64> = read(&levels, "truth/background");
+    assert_eq!(background.dim(), (2, CHANNELS));
+    let counts = spectra(&levels, 'a').mapv(f64::from).sum_axis(Axis(0));
+    for (index, (rows, mean)) in [(0..6, 300.0), (6..11, 6000.0)].into_iter().enumerate() {
+        assert!(level.slice(s![rows.clone(), ..]).iter().all(|&l| l as usize == index), "{level}");
+        let band = counts.slice(s![rows.clone(), ..]);
+        let (found, n) = (band.mean().expect("pixels"), band.len() as f64);
+        // lines outside the spectrum's channels and one empty pixel take a little
+        let allowed = 5.0 * (mean / n).sqrt() + 0.02 * mean;
+        assert!(
+            (found - mean).abs() < allowed,
+            "{found:.1} counts of {mean}, allowed {allowed:.1} off"
+        );
+        let true_counts = amplitudes.slice(s![.., rows, ..]);
+        let first = true_counts.slice(s![.., 0, 0]);
+        let alike = true_counts.indexed_iter().all(|((k, _, _), a)| *a == first[k]);
+        assert!(alike, "flat: every pixel of level {index} has the same amplitudes");
+    }
+    let ratio = &background.row(1) / &background.row(0);
+    assert!(ratio.iter().all(|r| (r - 20.0).abs() < 1e-9), "the background follows the counts");
+    let one =
+        simulate(folder.path(), "one.h5", &[&size[..], &["--flat", "--counts", "300"]].concat());
+    let alone = spectra(&one, 'a');
+    let band = spectra(&levels, 'a');
+    assert!(
+        alone.slice(s![.., ..6, ..]) == band.slice(s![.., ..6, ..]),
+        "a band is a part of its own scan"
+    );
+    let shapes: Array1<f64> = read(&one, "truth/shapes");
+    let names: Array1<hdf5::types::VarLenUnicode> = read(&one, "truth/shape_names");
+    let slope = names.iter().position(|n| n.as_str() == "ENERGY_SLOPE").expect("a slope");
+    assert_eq!((shapes.len(), shapes[slope]), (names.len(), AXIS[1]));
+}

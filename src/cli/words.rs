@@ -1,8 +1,10 @@
 //! Words that an option takes, and what they stand for.
 
+use std::str::FromStr;
+
 use clap::ValueEnum;
 
-use crate::config::Compat;
+use crate::config::{Compat, ParameterName};
 use crate::maps::SpectraPolicy;
 use crate::problem::{Background, Objective, Optimizer, Precision};
 
@@ -72,5 +74,26 @@ value_enum! {
         Copy,
         /// Nothing but the summed spectrum.
         None,
+    }
+}
+
+/// `--prior`: a shape parameter and its standard deviation.
+#[derive(Clone, Copy, Debug)]
+pub struct PriorArg {
+    /// The parameter.
+    pub parameter: ParameterName,
+    /// Its standard deviation, in the parameter's unit.
+    pub sigma: f64,
+}
+
+impl FromStr for PriorArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, sigma) =
+            text.split_once('=').ok_or("write NAME=SIGMA, e.g. ENERGY_OFFSET=0.005")?;
+        let sigma = sigma.parse().ok().filter(|sigma: &f64| sigma.is_finite() && *sigma > 0.0);
+        let sigma = sigma.ok_or("a standard deviation is a number above 0")?;
+        Ok(Self { parameter: name.parse()?, sigma })
     }
 }

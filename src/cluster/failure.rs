@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::{Cluster, Event, speaks};
+use super::{Cluster, speaks};
 use crate::error::{Error, Result};
 
 /// Exit code of a run that an error ended.
@@ -91,24 +91,9 @@ impl dyn Cluster + '_ {
 
     /// Rank 0: hears every rank and keeps the failure of the lowest.
     fn lowest_failure(&mut self, own: Option<Error>) -> Option<Error> {
-        let mut lowest = own.map(|error| known(0, error));
-        let mut first = if lowest.is_some() { 0 } else { usize::MAX };
-        let mut heard = 1;
-        while heard < self.size() {
-            match self.receive(Duration::from_secs(1)) {
-                Some(Event::Message { rank, bytes }) => {
-                    heard += 1;
-                    if let Some(error) = decode(&bytes).filter(|_| rank < first) {
-                        (lowest, first) = (Some(error), rank);
-                    }
-                }
-                Some(Event::Ready { rank }) => {
-                    unreachable!("rank {rank} asks for a ticket while the ranks agree")
-                }
-                None => {}
-            }
-        }
-        lowest
+        let others = self.hear_all();
+        let own = own.map(|error| known(0, error));
+        own.or_else(|| others.iter().find_map(|bytes| decode(bytes)))
     }
 }
 

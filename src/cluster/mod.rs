@@ -13,6 +13,7 @@ pub mod channels;
 pub mod cores;
 mod desk;
 mod failure;
+mod gather;
 mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;

@@ -16,6 +16,7 @@ mod override_keys;
 mod override_writer;
 mod parameters;
 mod raw;
+mod recorded;
 mod reference;
 mod resolve;
 mod settings;

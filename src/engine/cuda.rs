@@ -50,8 +50,8 @@ pub(super) struct Cuda {
     cpu: Cpu,
     otherwise: Otherwise,
     workshop: Mutex<Workshop>,
-    /// Spectra that the device failed on.
-    on_cpu: AtomicUsize,
+    /// Spectra of fits that the device failed on.
+    taken_over: AtomicUsize,
 }
 
 pub(super) fn has_device() -> bool {
@@ -80,7 +80,7 @@ impl Cuda {
         log::debug!("{devices} CUDA devices; this process takes {}", device.describe());
         let workshop = Mutex::new(Workshop::new(&device)?);
         let cpu = Cpu::new(precision)?;
-        Ok(Self { device, precision, cpu, otherwise, workshop, on_cpu: AtomicUsize::new(0) })
+        Ok(Self { device, precision, cpu, otherwise, workshop, taken_over: AtomicUsize::new(0) })
     }
 
     fn workshop(&self) -> MutexGuard<'_, Workshop> {
@@ -139,11 +139,11 @@ impl Engine for Cuda {
     fn describe(&self) -> String {
         let precision = self.precision.name();
         let kernels = self.workshop().origin.clone();
-        let on_cpu = match self.on_cpu.load(Ordering::Relaxed) {
-            0 => String::new(),
-            n => format!(", {n} spectra on the CPU"),
-        };
-        format!("{}{kernels}{on_cpu}, {precision}", self.device.describe())
+        format!("{}{kernels}, {precision}", self.device.describe())
+    }
+
+    fn taken_over(&self) -> usize {
+        self.taken_over.load(Ordering::Relaxed)
     }
 
     fn useful_batches(&self) -> RangeInclusive<usize> {
@@ -164,7 +164,7 @@ impl Engine for Cuda {
             fits.put(started.spectra.start, &of_piece(problem, results, started));
         })?;
         for spectra in left {
-            self.on_cpu.fetch_add(spectra.len(), Ordering::Relaxed);
+            self.taken_over.fetch_add(spectra.len(), Ordering::Relaxed);
             fits.put(spectra.start, &self.cpu.fit(problem, batch.part(spectra))?);
         }
         Ok(fits)

@@ -24,6 +24,11 @@ pub trait Engine: Sync {
     /// Engine and device in words, for the log and the result file.
     fn describe(&self) -> String;
 
+    /// Spectra that it was given to fit and that the CPU fitted instead, as a device failed.
+    fn taken_over(&self) -> usize {
+        0
+    }
+
     /// How many spectra at a time keep it busy, and how many are of no more use.
     fn useful_batches(&self) -> RangeInclusive<usize>;
 

@@ -25,6 +25,7 @@ pub fn sum(all: &[MapFile]) -> Option<MapFile> {
         add_spectra(&mut sum.summed, &other.summed);
         add_times(&mut sum.times, &other.times);
         sum.provenance.seconds += other.provenance.seconds;
+        sum.provenance.taken_over += other.provenance.taken_over;
     }
     average(&mut sum, all.len() as f32);
     add_rates(&mut sum, all);

@@ -3,15 +3,19 @@
 //! Everything goes to a temporary file beside the output, which gets its name when it is complete.
 
 mod elements;
+mod estimates;
 mod modelled;
 mod put;
 mod recorded;
+mod regions;
 mod spectra;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub use estimates::read_estimates;
 pub use modelled::write_modelled;
+pub use regions::write_regions;
 
 use super::{MapFile, Overwrite, Spectra};
 use crate::error::{Error, Result};

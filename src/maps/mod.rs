@@ -4,9 +4,11 @@
 //! [`png`] for pictures). This module knows no fitting and no ranks.
 
 mod colours;
+mod estimates;
 mod family;
 mod hdf5;
 pub mod png;
+mod regions;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,10 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2, Array3, Axis};
 
 pub use self::colours::viridis;
+pub use self::estimates::Estimates;
 pub use self::family::sum;
-pub use self::hdf5::{Writer, create, write_modelled};
+pub use self::hdf5::{Writer, create, read_estimates, write_modelled, write_regions};
+pub use self::regions::RegionFile;
 use crate::error::Result;
 pub use crate::output::Overwrite;
 use crate::scan::{Axes, Metadata, Scalers, Times};
@@ -119,8 +123,10 @@ pub struct Provenance {
     pub command: String,
     /// The resolved configuration, TOML.
     pub configuration: String,
-    /// Engine and device, e.g. `cpu, AVX-512, f32`.
+    /// Engine and device, e.g. `cpu, x86_64 v4, f32`; where ranks had several, each with its ranks.
     pub engine: String,
+    /// Spectra that the CPU fitted because a device failed.
+    pub taken_over: usize,
     /// Ranks and their threads, and what carries the messages.
     pub cluster: String,
     /// Every file of the scan, the one that was opened first, with its SHA-256, hexadecimal.

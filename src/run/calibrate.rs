@@ -17,6 +17,7 @@ use crate::engine::{self, Choice, Precision};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::output::{self, numbered};
+use crate::report;
 use crate::scan::{self, ScanInfo, ScanReader};
 
 pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()> {
@@ -64,7 +65,7 @@ fn vacant(args: &CalibrateArgs, chosen: &[Chosen], scan: &ScanInfo) -> Result<()
 fn write(args: &CalibrateArgs, which: Chosen, settings: &Settings) -> Result<()> {
     let outputs = outputs(args, which);
     if outputs.iter().all(Option::is_none) {
-        print!("{}", settings.to_toml());
+        report::say(&settings.to_toml())?;
     }
     let texts = [Settings::to_toml, config::write_override];
     for (path, text) in outputs.iter().zip(texts) {

@@ -5,14 +5,15 @@ use crate::cli::InspectArgs;
 use crate::config;
 use crate::error::Result;
 use crate::maps::SpectraPolicy;
+use crate::report;
 use crate::scan::{self, Detector, OpenOptions, ScanInfo};
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let options = OpenOptions { file_locking: !args.no_file_locking };
-    print!("{}", scan::inspect(&args.file, options)?);
+    report::say(&scan::inspect(&args.file, options)?)?;
     // a map file without spectra is no scan, and has been described
     if let Ok(scan) = scan::open(&args.file, options) {
-        print!("{}", mapping(scan.info()));
+        report::say(&mapping(scan.info()))?;
     }
     Ok(())
 }

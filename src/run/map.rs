@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use super::calibrate::{compare_gains, first_pass};
 use super::output::Output;
 use super::{
-    Chosen, begin, detectors, on_rank_0, open_engine, problem, resolve, resolve_common, tiles,
+    Chosen, begin, detectors, engines, on_rank_0, open_engine, problem, resolve, resolve_common,
+    tiles,
 };
 use crate::assemble::Assembly;
 use crate::calibrate::{Search, fit_sum};
@@ -98,13 +99,16 @@ fn one(
     let times = cluster.agree(times_of(scan, which.detector))?;
     let mut assembly = Assembly::new(&problem, (info.rows, info.cols), &times);
     fit_tiles(args, scan, which, (&*engine, &problem), &mut assembly, cluster)?;
+    let engines = engines::gather(&*engine, cluster);
     let mut file = Ok(None);
-    if cluster.rank() == 0 {
+    if let Some(engines) = engines {
         let provenance = Provenance {
+            engine: engines.words,
+            taken_over: engines.taken_over,
             seconds: began.elapsed().as_secs_f64(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             cluster: workers(cluster),
-            ..provenance(&settings, &*engine)
+            ..provenance(&settings)
         };
         file = finish(scan, (&*engine, &problem), assembly, times, provenance)
             .map(|file| Some((file, began)));
@@ -194,19 +198,18 @@ fn finish(
     })
 }
 
-fn provenance(settings: &Settings, engine: &dyn Engine) -> Provenance {
+pub(super) fn provenance(settings: &Settings) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").into(),
         commit: env!("XRFIT_COMMIT").into(),
         command: command_line(),
         configuration: settings.to_toml(),
-        engine: engine.describe(),
         ..Provenance::default()
     }
 }
 
 /// Ranks and threads, and what carries the messages. Ranks of other machines may have other threads.
-fn workers(cluster: &dyn Cluster) -> String {
+pub(super) fn workers(cluster: &dyn Cluster) -> String {
     let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let threads = several(rayon::current_num_threads(), "thread");
     let place = if cluster.size() == 1 { "" } else { " on the first" };
@@ -217,7 +220,7 @@ fn command_line() -> String {
     std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-fn checksums(files: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
+pub(super) fn checksums(files: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
     files.into_iter().map(|file| checksum(&file).map(|sum| (file, sum))).collect()
 }
 

@@ -1,4 +1,7 @@
-//! The summed spectrum of a scan, on all ranks.
+//! Summed spectra: of a whole scan, or of regions of it. All ranks add.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ndarray::Array1;
 
@@ -7,6 +10,7 @@ use crate::cluster::{Cluster, serve};
 use crate::engine::ExactSum;
 use crate::error::Result;
 use crate::fit::is_sound;
+use crate::regions::Regions;
 use crate::scan::{ScanReader, spectra_of};
 use crate::tile::Tiles;
 
@@ -18,26 +22,9 @@ pub(super) fn spectrum(
     cluster: &mut dyn Cluster,
 ) -> Result<Array1<f64>> {
     let channels = scan.info().channels;
-    let saturation = chosen.saturation(scan.info());
-    let mut total = Part { left_out: 0, sum: ExactSum::zeros(channels) };
-    let tile_sum = |ticket| {
-        let pixels = tiles.get(ticket).expect("tickets are tiles");
-        let mut part = Part { left_out: 0, sum: ExactSum::zeros(channels) };
-        for row in spectra_of(scan, chosen.detector, pixels)?.rows() {
-            if is_sound(row, saturation) {
-                part.sum.add(row.iter().map(|&y| f64::from(y)));
-            } else {
-                part.left_out += 1;
-            }
-        }
-        Ok(part.to_bytes())
-    };
-    serve::run(cluster, tiles.count(), tile_sum, |_, bytes| {
-        let part = Part::from_bytes(&bytes);
-        total.left_out += part.left_out;
-        total.sum.merge(&part.sum);
-        Ok(())
-    })?;
+    let mut total = Part::new(channels);
+    let add = |_, part: &Part| total.merge(part);
+    tile_by_tile(scan, chosen, tiles, |_| [0].into_iter(), add, cluster)?;
     if total.left_out > 0 && cluster.rank() == 0 {
         log::warn!(
             "{}the summed spectrum leaves out {} of {} pixels: a count is negative, saturated or no number",
@@ -46,25 +33,120 @@ pub(super) fn spectrum(
             scan.info().pixels()
         );
     }
-    Ok(Part::from_bytes(&cluster.broadcast(total.to_bytes())).sum.counts())
+    let mut everywhere = &*cluster.broadcast(total.to_bytes());
+    Ok(Part::from_bytes(&mut everywhere, channels).sum.counts())
 }
 
-/// What some spectra add up to, and how many could not be added.
-struct Part {
-    left_out: i64,
-    sum: ExactSum,
+/// Sums the sound spectra of each region, on rank 0.
+pub(super) fn regions(
+    scan: &mut dyn ScanReader,
+    chosen: Chosen,
+    tiles: Tiles,
+    regions: &Regions,
+    cluster: &mut dyn Cluster,
+) -> Result<Vec<Part>> {
+    let mut sums = vec![Part::new(scan.info().channels); regions.names().len()];
+    let add = |region: usize, part: &Part| sums[region].merge(part);
+    tile_by_tile(scan, chosen, tiles, |pixel| regions.of_pixel(pixel), add, cluster)?;
+    Ok(sums)
+}
+
+/// Sums each tile by the groups of its pixels; `add` takes the sums on rank 0, in any order. Of a tile only the
+/// pixels from the first to the last of a group are read.
+fn tile_by_tile<G: Iterator<Item = usize>>(
+    scan: &mut dyn ScanReader,
+    chosen: Chosen,
+    tiles: Tiles,
+    groups: impl Fn(usize) -> G + Send + Sync,
+    mut add: impl FnMut(usize, &Part),
+    cluster: &mut dyn Cluster,
+) -> Result<()> {
+    let channels = scan.info().channels;
+    let saturation = chosen.saturation(scan.info());
+    let tile_sums = |ticket| {
+        let mut parts: BTreeMap<usize, Part> = BTreeMap::new();
+        let pixels = within(tiles.get(ticket).expect("tickets are tiles"), &groups);
+        if pixels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let spectra = spectra_of(scan, chosen.detector, pixels.clone())?;
+        for (row, pixel) in spectra.rows().into_iter().zip(pixels) {
+            let sound = is_sound(row, saturation);
+            for group in groups(pixel) {
+                let part = parts.entry(group).or_insert_with(|| Part::new(channels));
+                if sound {
+                    part.pixels += 1;
+                    part.sum.add(row.iter().map(|&y| f64::from(y)));
+                } else {
+                    part.left_out += 1;
+                }
+            }
+        }
+        let bytes = |(group, part): (&usize, &Part)| {
+            [(*group as i64).to_le_bytes().to_vec(), part.to_bytes()].concat()
+        };
+        Ok(parts.iter().flat_map(bytes).collect())
+    };
+    serve::run(cluster, tiles.count(), tile_sums, |_, bytes| {
+        let mut rest = &*bytes;
+        while !rest.is_empty() {
+            let group = number(&mut rest) as usize;
+            add(group, &Part::from_bytes(&mut rest, channels));
+        }
+        Ok(())
+    })
+}
+
+/// The pixels from the first to the last that belong to a group.
+fn within<G: Iterator<Item = usize>>(
+    mut pixels: Range<usize>,
+    groups: impl Fn(usize) -> G,
+) -> Range<usize> {
+    let outside = |pixel| groups(pixel).next().is_none();
+    while !pixels.is_empty() && outside(pixels.start) {
+        pixels.start += 1;
+    }
+    while !pixels.is_empty() && outside(pixels.end - 1) {
+        pixels.end -= 1;
+    }
+    pixels
+}
+
+/// What some spectra add up to, how many they are, and how many could not be added.
+#[derive(Clone)]
+pub(super) struct Part {
+    /// Spectra in the sum.
+    pub pixels: i64,
+    /// Spectra that are not: a count is negative, saturated or no number.
+    pub left_out: i64,
+    /// Their sum, over all channels.
+    pub sum: ExactSum,
 }
 
 impl Part {
-    fn to_bytes(&self) -> Vec<u8> {
-        std::iter::once(&self.left_out).chain(&self.sum.0).flat_map(|v| v.to_le_bytes()).collect()
+    fn new(channels: usize) -> Self {
+        Self { pixels: 0, left_out: 0, sum: ExactSum::zeros(channels) }
     }
 
-    fn from_bytes(bytes: &[u8]) -> Self {
-        let (values, rest) = bytes.as_chunks();
-        assert!(rest.is_empty(), "a sum is made of whole numbers");
-        let mut values = values.iter().map(|v| i64::from_le_bytes(*v));
-        let left_out = values.next().expect("a sum begins with a number of pixels");
-        Self { left_out, sum: ExactSum(values.collect()) }
+    fn merge(&mut self, other: &Self) {
+        self.pixels += other.pixels;
+        self.left_out += other.left_out;
+        self.sum.merge(&other.sum);
     }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let values = [self.pixels, self.left_out];
+        values.iter().chain(&self.sum.0).flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    fn from_bytes(rest: &mut &[u8], channels: usize) -> Self {
+        let (pixels, left_out) = (number(rest), number(rest));
+        Self { pixels, left_out, sum: ExactSum((0..channels).map(|_| number(rest)).collect()) }
+    }
+}
+
+fn number(rest: &mut &[u8]) -> i64 {
+    let (head, tail) = rest.split_first_chunk().expect("sums are made of whole numbers");
+    *rest = tail;
+    i64::from_le_bytes(*head)
 }

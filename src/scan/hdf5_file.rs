@@ -126,6 +126,11 @@ impl Hdf5File {
         dataset.read_raw().map(Some).map_err(|e| self.unreadable(name, &e))
     }
 
+    /// A number that is an attribute of something.
+    pub(super) fn attribute(&self, of: &str, name: &str) -> Option<f64> {
+        self.file.group(of).ok()?.attr(name).ok()?.read_scalar().ok()
+    }
+
     /// Texts, from fixed or variable-length strings, ASCII or UTF-8.
     pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
         let Some(dataset) = self.dataset(name)? else { return Ok(None) };

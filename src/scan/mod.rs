@@ -8,9 +8,11 @@ mod hdf5_file;
 mod inspect;
 mod maps_analysed;
 mod maps_raw;
+mod mask;
 pub mod mda;
 mod npy;
 pub mod simulated;
+mod truth;
 mod volumes;
 
 use std::ops::Range;
@@ -20,7 +22,9 @@ use ndarray::{Array2, Array3};
 
 pub use self::detector::{Detector, spectra_of, times_of};
 pub use self::inspect::{describe, inspect};
+pub use self::mask::{mask, mask_file};
 pub use self::npy::npy_spectrum;
+pub use self::truth::{Truth, truth};
 use crate::error::{Error, Result};
 
 /// What a scan file holds, known after opening it and before reading any spectrum.

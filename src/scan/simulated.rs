@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hdf5::types::VarLenUnicode;
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array2, s};
 
 use crate::error::{Error, Result};
 use crate::output::{Overwrite, Partial, uncreated};
@@ -16,6 +16,10 @@ pub struct Truth {
     pub components: Vec<String>,
     /// Shape parameters that vary from pixel to pixel.
     pub parameters: Vec<String>,
+    /// Every shape parameter, in the order of [`DetectorTruth::shapes`].
+    pub shapes: Vec<String>,
+    /// Mean counts of a pixel in each band of rows (see [`level_of`]).
+    pub levels: Vec<f64>,
     /// What is known of each detector.
     pub detectors: Vec<DetectorTruth>,
     /// Incident photon energy \[keV\].
@@ -26,10 +30,17 @@ pub struct Truth {
 
 /// What is known of a detector before the first pixel.
 pub struct DetectorTruth {
-    /// Continuum, `[channels]` \[counts\].
-    pub background: Array1<f64>,
+    /// Continuum of each level, `[levels, channels]` \[counts\].
+    pub background: Array2<f64>,
+    /// Values of all shape parameters, before any drift.
+    pub shapes: Vec<f64>,
     /// Solid angle, over the first detector's \[1\].
     pub solid_angle: f64,
+}
+
+/// The level of a row where `levels` of them share `rows` rows in bands.
+pub fn level_of(row: usize, rows: usize, levels: usize) -> usize {
+    row * levels / rows
 }
 
 /// Detectors that the layout has letters for.
@@ -110,6 +121,16 @@ impl Writer {
             truth.components.iter().map(|n| n.parse().expect("a name without NUL")).collect();
         group.new_dataset_builder().with_data(&names).create("names")?;
         group.new_attr::<f64>().create("model_error")?.write_scalar(&truth.model_error)?;
+        let shapes: Vec<VarLenUnicode> =
+            truth.shapes.iter().map(|n| n.parse().expect("a name without NUL")).collect();
+        group.new_dataset_builder().with_data(&shapes).create("shape_names")?;
+        let levels = &truth.levels;
+        if levels.len() > 1 {
+            group.new_dataset_builder().with_data(levels).create("levels")?;
+            let level = |(row, _)| level_of(row, rows, levels.len()) as u32;
+            let level = Array2::from_shape_fn((rows, cols), level);
+            group.new_dataset_builder().with_data(&level).create("level")?;
+        }
         for (index, detector) in truth.detectors.iter().enumerate() {
             self.lay_out_detector(index, detector, truth)?;
         }
@@ -140,7 +161,13 @@ impl Writer {
             .new_dataset::<f32>()
             .shape((truth.components.len(), rows, cols))
             .create("amplitudes")?;
-        group.new_dataset_builder().with_data(&detector.background).create("background")?;
+        let background = &detector.background;
+        let builder = group.new_dataset_builder();
+        match background.nrows() {
+            1 => builder.with_data(&background.row(0)).create("background")?,
+            _ => builder.with_data(background).create("background")?,
+        };
+        group.new_dataset_builder().with_data(&detector.shapes).create("shapes")?;
         group.new_dataset::<u8>().shape((rows, cols)).create("status")?;
         let parameters = group.create_group("parameters")?;
         for name in &truth.parameters {

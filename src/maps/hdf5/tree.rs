@@ -4,7 +4,7 @@ use hdf5::{Group, Result};
 use ndarray::{Array2, Array3, Axis, array, s};
 
 use super::{elements, put, recorded};
-use crate::maps::{Analysis, MapFile};
+use crate::maps::{Analysis, MapFile, Provenance};
 
 /// Everything but the spectra of each pixel.
 pub(super) fn write(file: &Group, content: &MapFile) -> Result<()> {
@@ -105,11 +105,11 @@ fn own(group: &Group, content: &MapFile) -> Result<()> {
         unit(name, put::array(&summed, name, spectrum)?, "counts")?;
     }
     unit("Energy", put::array(&summed, "Energy", &sums.energy)?, "keV")?;
-    provenance(group, content)
+    provenance(group, &content.provenance)
 }
 
-fn provenance(parent: &Group, content: &MapFile) -> Result<()> {
-    let p = &content.provenance;
+/// How a result was made.
+pub(super) fn provenance(parent: &Group, p: &Provenance) -> Result<()> {
     let group = put::group(parent, "Provenance", "NXprocess")?;
     for (name, value) in [
         ("program", "xrfit"),
@@ -127,5 +127,7 @@ fn provenance(parent: &Group, content: &MapFile) -> Result<()> {
         p.inputs.iter().map(|(file, sum)| (file.to_string_lossy(), sum)).unzip();
     put::strings(&group, "inputs", &files)?;
     put::strings(&group, "inputs_sha256", &sums)?;
+    let taken_over = put::scalar(&group, "taken_over_by_cpu", p.taken_over as u64)?;
+    put::label(&taken_over, "meaning", "spectra that a CUDA device failed on")?;
     put::label(&*put::scalar(&group, "seconds", p.seconds)?, "units", "s")
 }

@@ -22,10 +22,25 @@ bool is_image(const void *image) {
     return strstr((const char *)image, ".version");
 }
 
+// PTX can play an image of another version: `// another tile_bytes` names the word of XrfLayout that is another one.
+std::string other_word(const void *image) {
+    const char mark[] = "// another ", *found = strstr((const char *)image, mark);
+    if (!found) return "";
+    const char *word = found + strlen(mark);
+    return std::string(word, strcspn(word, "\n"));
+}
+
+void say_otherwise(const std::string &word, XrfLayout &layout) {
+    layout.problem_bytes += word == "problem_bytes";
+    layout.tile_bytes += word == "tile_bytes";
+    layout.parameters += word == "parameters";
+}
+
 CUresult load(Device &device, CUmodule *handle, const void *image) {
     if (!image) return refuse(device.number, CUDA_ERROR_INVALID_VALUE, "the image is a null pointer");
     if (!is_image(image)) return refuse(device.number, CUDA_ERROR_INVALID_IMAGE, "the image is no cubin, fat binary or PTX");
     auto module = std::make_unique<Module>();
+    module->other = other_word(image);
     *handle = module.get();
     device.modules[*handle] = std::move(module);
     return CUDA_SUCCESS;
@@ -110,9 +125,10 @@ CUresult start(Device &device, Stream &stream, const Function &function, const L
     else arguments.tile = *(const XrfTile *)parameters[1];
     if (!arrays_are_right(device, kernel, arguments, launch, false)) return CUDA_ERROR_ILLEGAL_ADDRESS;
     note(device.number, "launch %s grid %u block %u shared %u", kernel.name, launch.grid[0], launch.block[0], launch.shared);
-    enqueue(stream, [=, &device, &kernel] {
+    enqueue(stream, [=, &device, &kernel, other = function.other] {
         if (!arrays_are_right(device, kernel, arguments, launch, true)) return;
         emulator::launch(launch.grid[0], launch.block[0], launch.shared, kernel.enter, &arguments);
+        if (kernel.task == emulator::LAYOUT) say_otherwise(other, *arguments.layout);
     });
     if (then_lost) lose(device.number);
     return CUDA_SUCCESS;
@@ -153,7 +169,7 @@ API cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name)
         if (!device.modules.count(module)) return CUDA_ERROR_INVALID_HANDLE;
         const Kernel *kernel = emulator::find_kernel(name);
         if (!kernel) return CUDA_ERROR_NOT_FOUND;
-        const Function fresh = {kernel, SHARED_AT_HAND - kernel->static_shared};
+        const Function fresh = {kernel, module->other, SHARED_AT_HAND - kernel->static_shared};
         *function = &module->functions.emplace(name, fresh).first->second;
         return CUDA_SUCCESS;
     });

@@ -45,10 +45,12 @@ struct Event {
 
 struct Function {
     const emulator::Kernel *kernel;
+    std::string other;  // as its module
     size_t dynamic_limit;
 };
 
 struct Module {
+    std::string other;  // the word of XrfLayout that its kernels say otherwise, or nothing
     std::map<std::string, Function> functions;
 };
 
