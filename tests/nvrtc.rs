@@ -91,7 +91,7 @@ fn compiles_as_told() {
     let mut number = || next().parse::<i32>().unwrap_or_default();
     let (capability, driver) = (number(), number());
     let kind = KINDS.into_iter().find(|k| k.suffix() == kind).unwrap_or(KINDS[0]);
-    let defines: Vec<String> = words.map(String::from).collect();
+    let defines: Vec<String> = words.filter(|w| !w.is_empty()).map(String::from).collect();
     let capability = (capability / 10, capability % 10);
     let wanted = Wanted { kind, capability, driver, defines: &defines };
     match what {
