@@ -26,9 +26,9 @@ XRF_FN Axis axis_of(const XrfProblem &q, const double *v) {
             q.tail == XRF_TAIL_HYPERMET ? no_cut : 0.0};
 }
 
-// Spectrum of a set of parameters, w.total, and w.model without escape; amplitudes are taken from w.amplitude, linear.
-template <class Team, class T> XRF_CALL void spectrum(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
-    const Axis a = axis_of(q, v);
+// All peaks of a set of parameters, placed; amplitudes are taken from w.amplitude, linear.
+template <class Team, class T>
+XRF_FN void put_peaks(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
     if (is_shaped(w)) {
         put_lines<true>(team, q, a, v, w);
         put_scatter<true>(team, q, a, v, w);
@@ -37,8 +37,22 @@ template <class Team, class T> XRF_CALL void spectrum(Team team, const XrfProble
         put_scatter<false>(team, q, a, v, w);
     }
     team.sync();
+}
+
+// Spectrum of a set of parameters, w.total, and w.model without escape; amplitudes as for put_peaks.
+template <class Team, class T> XRF_CALL void spectrum(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    const Axis a = axis_of(q, v);
+    put_peaks(team, q, a, v, w);
     add_peaks(team, a, w);
     if (has_escape(w)) add_escapes(team, q, a, v, w);
+}
+
+// What peak i gives back, to where its component finds it and to what all peaks share.
+template <class T>
+XRF_FN void pull_one(const Axis &a, const double *v, const Peaks<T> &p, int i, Workspace<T> &w, AxisPull &shared) {
+    const Pull pull = pull_peak(a, p, i, i == w.scatter.wide ? v[COMPTON_FWHM_CORR] : 1.0, shared);
+    w.pulled[i] = pull.value;
+    if (i >= w.n_lines) w.scatter.pull[i - w.n_lines] = pull;
 }
 
 // dL/d variables from w.weight = dL/dtotal, into w.gradient [N_PARAMETERS + K].
@@ -54,13 +68,7 @@ XRF_CALL void spectrum_adjoint(Team team, const XrfProblem &q, const double *v, 
     team.sync();
     AxisPull shared = {0, 0, 0, 0, 0, 0};
     const Peaks<T> p = peaks_of(w);
-    double *pulled = w.pulled;
-    const int lines = w.n_lines, wide = w.scatter.wide;
-    XRF_SHARE(team, i, p.n) {
-        const Pull pull = pull_peak(a, p, i, i == wide ? v[COMPTON_FWHM_CORR] : 1.0, shared);
-        pulled[i] = pull.value;
-        if (i >= lines) w.scatter.pull[i - lines] = pull;
-    }
+    XRF_SHARE(team, i, p.n) pull_one(a, v, p, i, w, shared);
     team.sync();
     pull_axis(team, q, v, shared, w.gradient);
     pull_lines(team, q, v, w, w.gradient);

@@ -17,41 +17,10 @@ XRF_FN void add_window(Thread team, const PeakScalars<T> &s, int before, int cou
         }
 }
 
-// The far tail, tau = 2 exp(1/2G^2) exp(x/G), walked away from the peak block by block. x is
-// quadratic in t, so the ratio of two blocks changes by a constant factor: two products a channel
-// instead of an exponential.
-template <class T> struct FarTail {
-    T value[Thread::LANES], ratio[Thread::LANES], curve;
-    int c, t, stride;  // channel of the window, and from its middle
-
-    static XRF_METHOD FarTail begin(const PeakScalars<T> &s, int before, int count, bool mirrored) {
-        FarTail f;
-        f.stride = mirrored ? Thread::BLOCK : -Thread::BLOCK;
-        f.c = mirrored ? count : -Thread::BLOCK;
-        f.t = f.c - before;
-        const T h = T(f.stride), inv_gamma = s.inv_gamma;
-        XRF_SIMD for (int j = 0; j < Thread::LANES; ++j) {
-            const T t = T(f.t + j);
-            f.value[j] = s.twice_e2 * exponential(inv_gamma * s.x(t));
-            f.ratio[j] = exponential(inv_gamma * h * (s.x1 + s.x2 * (T(2) * t + h)));
-        }
-        f.curve = exponential(inv_gamma * T(2) * s.x2 * h * h);
-        return f;
-    }
-    XRF_METHOD void next() {
-        XRF_SIMD for (int j = 0; j < Thread::LANES; ++j) {
-            value[j] *= ratio[j];
-            ratio[j] *= curve;
-        }
-        c += stride;
-        t += stride;
-    }
-};
-
 template <class T>
 XRF_FN void add_far_tail(Thread team, const PeakScalars<T> &s, int before, int count, int far, bool mirrored,
                          T *XRF_RESTRICT total) {
-    FarTail<T> f = FarTail<T>::begin(s, before, count, mirrored);
+    FarTail<Thread, T> f = FarTail<Thread, T>::begin(team, s, before, count, mirrored);
     for (int b = 0; b < far; b += Thread::BLOCK, f.next()) {
         T *XRF_RESTRICT m = total + f.c;
         XRF_EACH_LANE(team, j) m[j] += s.tail * f.value[j];
@@ -117,7 +86,7 @@ XRF_FN void sum_window(Thread team, const PeakScalars<T> &s, int before, int cou
 template <class T>
 XRF_FN void sum_far_tail(Thread team, const PeakScalars<T> &s, int before, int count, int far, bool mirrored,
                          const T *XRF_RESTRICT weight, PeakSums<T> &out) {
-    FarTail<T> f = FarTail<T>::begin(s, before, count, mirrored);
+    FarTail<Thread, T> f = FarTail<Thread, T>::begin(team, s, before, count, mirrored);
     T lanes[3][Thread::LANES] = {};
     for (int b = 0; b < far; b += Thread::BLOCK, f.next()) {
         const T *XRF_RESTRICT w = weight + f.c;

@@ -85,19 +85,23 @@ template <class T> XRF_FN Pull pull_peak(const Axis &a, const Peaks<T> &p, int i
     return pull;
 }
 
-// dL/d calibration and width from the sums over all members. Every m is proportional to slope.
+// dL/d calibration and width from the sums over peaks. Every m is proportional to slope.
 //
 //   ds/dFWHM_OFFSET = F0 / (2.3548^2 s),   ds/dFWHM_FANOPRIME = eps E / 2s
-template <class Team>
-XRF_FN void pull_axis(Team team, const XrfProblem &q, const double *v, const AxisPull &mine, double *gradient) {
-    const AxisPull all = {team.sum(mine.offset), team.sum(mine.slope), team.sum(mine.quadratic),
-                          team.sum(mine.value), team.sum(mine.width), team.sum(mine.width_energy)};
-    if (!team.leads()) return;
+XRF_FN void axis_gradient(const XrfProblem &q, const double *v, const AxisPull &all, double *gradient) {
     gradient[ENERGY_OFFSET] = all.offset;
     gradient[ENERGY_SLOPE] = all.slope + all.value / v[ENERGY_SLOPE];
     gradient[ENERGY_QUADRATIC] = all.quadratic;
     gradient[FWHM_OFFSET] = all.width * v[FWHM_OFFSET] / (fwhm_per_sigma() * fwhm_per_sigma());
     gradient[FWHM_FANOPRIME] = all.width_energy * q.pair_energy_ev / 2;
+}
+
+// The same from the members' sums over their own peaks.
+template <class Team>
+XRF_FN void pull_axis(Team team, const XrfProblem &q, const double *v, const AxisPull &mine, double *gradient) {
+    const AxisPull all = {team.sum(mine.offset), team.sum(mine.slope), team.sum(mine.quadratic),
+                          team.sum(mine.value), team.sum(mine.width), team.sum(mine.width_energy)};
+    if (team.leads()) axis_gradient(q, v, all, gradient);
 }
 
 // d tau / dG, prefactor 1/G included: tail_coef (-ST / G - ST / G^3 + SG / G^2)

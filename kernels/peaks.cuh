@@ -133,6 +133,37 @@ template <bool TAIL, bool STEP, class T> XRF_FN Shape<T> shape_at(const PeakScal
     return line_shape<T, TAIL, STEP>(x, s.inv_gamma, s.twice_e2, s.cut);
 }
 
+// The far tail, tau = 2 exp(1/2G^2) exp(x/G), walked away from the peak block by block. x is
+// quadratic in t, so the ratio of two blocks changes by a constant factor: two products a channel
+// instead of an exponential.
+template <class Team, class T> struct FarTail {
+    T value[Team::LANES], ratio[Team::LANES], curve;
+    int c, t, stride;  // channel of the window, and from its middle
+
+    static XRF_METHOD FarTail begin(Team team, const PeakScalars<T> &s, int before, int count, bool mirrored) {
+        FarTail f;
+        f.stride = mirrored ? Team::BLOCK : -Team::BLOCK;
+        f.c = (mirrored ? count : -Team::BLOCK) + team.first();
+        f.t = f.c - before;
+        const T h = T(f.stride), inv_gamma = s.inv_gamma;
+        XRF_SIMD for (int j = 0; j < Team::LANES; ++j) {
+            const T t = T(f.t + j);
+            f.value[j] = s.twice_e2 * exponential(inv_gamma * s.x(t));
+            f.ratio[j] = exponential(inv_gamma * h * (s.x1 + s.x2 * (T(2) * t + h)));
+        }
+        f.curve = exponential(inv_gamma * T(2) * s.x2 * h * h);
+        return f;
+    }
+    XRF_METHOD void next() {
+        XRF_SIMD for (int j = 0; j < Team::LANES; ++j) {
+            value[j] *= ratio[j];
+            ratio[j] *= curve;
+        }
+        c += stride;
+        t += stride;
+    }
+};
+
 // m at one channel.
 template <bool TAIL, bool STEP, class T> XRF_FN T counts_of(const PeakScalars<T> &s, T peak, T step, T tail) {
     T m = s.peak * peak;
