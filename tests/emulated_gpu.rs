@@ -24,7 +24,9 @@ use random::Case;
 #[cfg(feature = "cuda")]
 use xrfit::engine::cuda::constants;
 use xrfit::engine::{Batch, Choice, Precision, Starts, open};
-use xrfit::problem::{Background, Problem, SnipOrder, Tail};
+#[cfg(feature = "cuda")]
+use xrfit::problem::Tail;
+use xrfit::problem::{Background, Problem, SnipOrder};
 
 /// Allowed errors of a precision: of values, and of gradients.
 fn allowed(precision: Precision) -> (f64, f64) {
