@@ -32,6 +32,7 @@ struct XrfProblem {
     int32_t tail, escape_shift, snip_order, background, objective, optimizer, steps;
     int32_t start_amplitudes; // 0: as given, 1: non-negative least squares with the start's shapes
     int32_t clip_net_counts;  // XRF-Maps' NNLS: counts below the background count as zero
+    int32_t weights;          // of chi2
     float saturation;         // a channel at this count is saturated; infinity: never
 };
 
@@ -40,7 +41,8 @@ enum { XRF_TAIL_NONE = 0, XRF_TAIL_MAPS = 1, XRF_TAIL_HYPERMET = 2 };
 enum { XRF_SHIFT_LOCAL = 0, XRF_SHIFT_FIRST = 1, XRF_SHIFT_MEAN = 2 };
 enum { XRF_SNIP_SIMULTANEOUS = 0, XRF_SNIP_IN_PLACE = 1 };
 enum { XRF_BACKGROUND_NONE = 0, XRF_BACKGROUND_SNIP = 1, XRF_BACKGROUND_GIVEN = 2 };
-enum { XRF_MSE = 0 };
+enum { XRF_MSE = 0, XRF_POISSON = 1, XRF_CHI2 = 2 };
+enum { XRF_WEIGHTS_NONE = 0, XRF_WEIGHTS_XRF_MAPS = 1, XRF_WEIGHTS_EXPECTED = 2 };
 enum { XRF_ADAM = 0, XRF_NNLS = 1 };
 enum { XRF_EXPONENTIAL = 0, XRF_LOGARITHM = 1, XRF_SCALED_ERFC = 2, XRF_GAUSSIAN = 3 };
 enum {
@@ -60,7 +62,7 @@ struct XrfFit {
     double *variables;  // [variables] shape parameters, then linear amplitudes [counts]
     void *fitted;       // [count] model and background
     void *background;   // [count]
-    double objective, r_squared, r_squared_log, counts;
+    double objective, r_squared, r_squared_log, deviance, counts;
     int32_t steps, status;
 };
 

@@ -71,6 +71,7 @@ XRF_FN void fit_tile(Team team, const XrfProblem &q, const XrfTile &tile, Worksp
             tile.objective[i] = v.objective;
             tile.r_squared[i] = v.r_squared;
             tile.r_squared_log[i] = v.r_squared_log;
+            tile.deviance[i] = v.deviance;
             tile.total_counts[i] = v.counts;
             tile.steps[i] = v.steps;
             tile.status[i] = v.status;

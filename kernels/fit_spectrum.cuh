@@ -15,7 +15,7 @@ template <class T> struct Shared {
 
 // The result beside the variables.
 struct Verdict {
-    double objective, r_squared, r_squared_log, counts;
+    double objective, r_squared, r_squared_log, deviance, counts;
     int32_t steps, status;
 };
 
@@ -88,7 +88,15 @@ XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &sh
 template <class Team, class T>
 XRF_FN double evaluate(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     spectrum(team, q, v, w);
-    return mean_square(team, q.count, w.total, w.background, w.counts, w.weight);
+    return objective(team, q, w);
+}
+
+// The same with weights of the model at v itself.
+template <class Team, class T>
+XRF_FN double evaluate_anew(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    spectrum(team, q, v, w);
+    renew_trust(team, q, w);
+    return objective(team, q, w);
 }
 
 XRF_FN bool is_finite(double x) { return x - x == 0; }
@@ -112,10 +120,14 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
             XRF_SHARE(team, i, n) w.best[i] = v[i];
         }
         if (step == q.steps) break;
-        if (q.tolerance > 0 && step % patience() == 0) {
-            if (step > 0 && before - best <= q.tolerance * before) {
+        if (step % patience() == 0) {
+            if (q.tolerance > 0 && step > 0 && before - best <= q.tolerance * before) {
                 status = XRF_CONVERGED;
                 break;
+            }
+            if (renew_trust(team, q, w)) {
+                best = objective(team, q, w);
+                XRF_SHARE(team, i, n) w.best[i] = v[i];
             }
             before = best;
         }
@@ -155,11 +167,12 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
                             const double *start, double *variables, T *fitted, T *background, Workspace<T> &w) {
     const int n = N_PARAMETERS + q.n_components;
     const double nan = 0.0 / 0.0;
-    Verdict r = {nan, nan, nan, 0, 0, XRF_EMPTY};
+    Verdict r = {nan, nan, nan, nan, 0, 0, XRF_EMPTY};
     XRF_SHARE(team, i, n) variables[i] = nan;
     r.status = load_counts(team, q, counts, w, &r.counts);
     if (r.status != XRF_CONVERGED) return r;
     find_background(team, q, shared.snip, counts, given, w);
+    meet_spectrum(team, q, counts, w);
     XRF_SHARE(team, i, n) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
     team.sync();
     switch_on(team, q, w.variables, w);
@@ -175,7 +188,7 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         if (r.status == XRF_DIVERGED) return r;
         linear_amplitudes(team, q, w.variables, w);
     }
-    r.objective = evaluate(team, q, w.variables, w);
+    r.objective = evaluate_anew(team, q, w.variables, w);
     if (!is_finite(r.objective)) {
         r.status = XRF_DIVERGED;
         return r;
@@ -183,6 +196,7 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
     const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts);
     r.r_squared = quality.r_squared;
     r.r_squared_log = quality.r_squared_log;
+    r.deviance = reduced_deviance(team, q, w);
     XRF_SHARE(team, i, N_PARAMETERS) variables[i] = w.variables[i];
     XRF_SHARE(team, k, q.n_components) variables[N_PARAMETERS + k] = w.amplitude[k];
     XRF_SHARE(team, c, q.count) {
@@ -202,6 +216,8 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
         w.counts[c] = counts && c < q.count ? counts[q.first + c] : T(0);
         w.background[c] = given && c < q.count ? given[c] : T(0);
     }
+    team.sync();
+    meet_spectrum(team, q, counts, w);
     for (int k = 0; components && k < q.n_components; ++k) {
         linear_amplitudes(team, q, v, w);
         XRF_SHARE(team, i, q.n_components) w.amplitude[i] = i == k ? w.amplitude[i] : 0.0;
@@ -210,7 +226,7 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
         XRF_SHARE(team, c, q.count) components[(int64_t)k * q.count + c] = w.model[c];
     }
     linear_amplitudes(team, q, v, w);
-    const double objective = evaluate(team, q, v, w);
+    const double objective = evaluate_anew(team, q, v, w);
     XRF_SHARE(team, c, q.count) total[c] = w.total[c];
     if (gradient) {
         spectrum_adjoint(team, q, v, w);

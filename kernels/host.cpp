@@ -101,6 +101,7 @@ void fit(const XrfProblem *q, const void *shared, void *workspace, const XrfSpec
     out->objective = v.objective;
     out->r_squared = v.r_squared;
     out->r_squared_log = v.r_squared_log;
+    out->deviance = v.deviance;
     out->counts = v.counts;
     out->steps = v.steps;
     out->status = v.status;

@@ -20,6 +20,8 @@ template <class T> struct Workspace {
     Scatter scatter;
     KeptShapes<T> kept;
     T *counts, *background, *net, *model, *total, *weight, *scratch;  // [padded count + 2 BLOCK]
+    T *trust;            // [padded count + 2 BLOCK] weight of each channel's square in chi2
+    T floor;             // counts per channel that a likelihood adds to the model; see objective.cuh
     int *escaped_from;   // [padded count + 2 BLOCK] channel whose photons escape into this one
     T *step_height;      // [blocks + 1] steps that end at each block
     double *step_weight; // [blocks + 1] sum of the weights below each block
@@ -58,7 +60,7 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
     const size_t n = padded<Team>(q.count) + 2 * Team::BLOCK, blocks = n / Team::BLOCK;
     const size_t peaks = q.n_lines + 4 + 8, vars = N_PARAMETERS + q.n_components + 8, k = q.n_components;
     Peaks<T> &p = w.peaks;
-    far.take(n, w.counts, w.background, w.net);
+    far.take(n, w.counts, w.background, w.net, w.trust);
     near.take(n, w.model, w.weight);
     far.take(n, w.scratch);
     near.take(blocks + 1, w.step_height);

@@ -128,15 +128,23 @@ impl Precision {
 pub enum Objective {
     /// Mean over the window's channels of (model + background - counts)².
     Mse = 0,
+    /// Mean over the channels of the Poisson deviance.
+    Poisson = 1,
+    /// As the mean squared error, each channel with its weight.
+    Chi2 = 2,
 }
 
-impl Objective {
-    /// Unit of its value.
-    pub const fn unit(self) -> &'static str {
-        match self {
-            Objective::Mse => "counts^2",
-        }
-    }
+/// Weights of the channels in [`Objective::Chi2`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(i32)]
+pub enum Weights {
+    /// All alike.
+    None = 0,
+    /// 1 / (1 + counts), smoothed over five channels, over the spectrum's largest (XRF-Maps).
+    XrfMaps = 1,
+    /// 1 / (model + background), of the model where a step starts; Adam renews them every 50 steps.
+    Expected = 2,
 }
 
 /// What minimises.
@@ -185,6 +193,8 @@ pub struct Problem {
     pub snip_width: f64,
     /// What is minimised.
     pub objective: Objective,
+    /// Weights of the channels, where that is [`Objective::Chi2`].
+    pub weights: Weights,
     /// What minimises.
     pub optimizer: Optimizer,
     /// Steps of the optimiser.
@@ -223,6 +233,14 @@ impl Problem {
     /// First-pass values of all variables: shape parameters, then log10 amplitudes.
     pub fn start_values(&self) -> impl Iterator<Item = f64> {
         self.parameters.iter().chain(&self.amplitudes).map(|v| v.start)
+    }
+
+    /// Unit of the objective's value.
+    pub const fn objective_unit(&self) -> &'static str {
+        match (self.objective, self.weights) {
+            (Objective::Poisson, _) | (Objective::Chi2, Weights::Expected) => "1",
+            _ => "counts^2",
+        }
     }
 
     /// Indices of the free shape parameters.

@@ -24,6 +24,10 @@ value_enum! {
     ObjectiveArg for Objective {
         /// Mean squared error.
         Mse,
+        /// Poisson deviance: right for few counts.
+        Poisson,
+        /// Squares with the weights of fit.weights.
+        Chi2,
     }
 }
 value_enum! {

@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate};
-use crate::problem::{Background, EscapeShift, Objective, Optimizer, Precision, SnipOrder, Tail};
+use crate::problem::{
+    Background, EscapeShift, Objective, Optimizer, Precision, SnipOrder, Tail, Weights,
+};
 
 use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Start};
 
@@ -62,6 +64,7 @@ pub(super) struct RawFit {
     pub max_kev: Option<f64>,
     pub free: Option<Free>,
     pub objective: Option<Objective>,
+    pub weights: Option<Weights>,
     pub optimizer: Option<Optimizer>,
     pub iterations: Option<usize>,
     pub tolerance: Option<f64>,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Component, Conditions, LibraryFiles, LineLibrary, Switches};
 use crate::problem::{
     Background, EscapeShift, Line, Objective, Optimizer, Precision, Problem, SnipOrder, Tail,
-    Variable,
+    Variable, Weights,
 };
 
 use super::choices::{Compat, Detector, Free, ParameterName, Start};
@@ -51,6 +51,8 @@ pub struct Fit {
     pub window_kev: [f64; 2],
     /// What is minimised.
     pub objective: Objective,
+    /// Weights of the channels in chi2.
+    pub weights: Weights,
     /// What minimises.
     pub optimizer: Optimizer,
     /// Steps of the optimiser.
@@ -209,6 +211,7 @@ impl Settings {
             snip_order: self.snip.order,
             snip_width: self.snip.width,
             objective: self.fit.objective,
+            weights: self.fit.weights,
             optimizer: self.fit.optimizer,
             steps: self.fit.iterations,
             tolerance: self.fit.tolerance,

@@ -46,6 +46,7 @@ impl From<Settings> for Raw {
                 max_kev: Some(s.fit.window_kev[1]),
                 free: Some(Free::List(ParameterName::known(&free))),
                 objective: Some(s.fit.objective),
+                weights: Some(s.fit.weights),
                 optimizer: Some(s.fit.optimizer),
                 iterations: Some(s.fit.iterations),
                 tolerance: Some(s.fit.tolerance),

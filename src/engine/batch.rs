@@ -152,6 +152,8 @@ pub struct Fits {
     pub r_squared: Array1<f64>,
     /// R² of log10(counts + 1), `[n]`.
     pub r_squared_log: Array1<f64>,
+    /// Poisson deviance over the window's channels less the free variables, `[n]`.
+    pub deviance: Array1<f64>,
     /// Steps taken, `[n]`.
     pub steps: Array1<u32>,
     /// How each ended, `[n]`.
@@ -173,6 +175,7 @@ impl Fits {
             objective: nan(),
             r_squared: nan(),
             r_squared_log: nan(),
+            deviance: nan(),
             steps: Array1::zeros(n),
             status: vec![Status::Empty; n],
             fitted: ExactSum::zeros(problem.count),
@@ -188,6 +191,7 @@ impl Fits {
         self.objective.slice_mut(s![rows.clone()]).assign(&part.objective);
         self.r_squared.slice_mut(s![rows.clone()]).assign(&part.r_squared);
         self.r_squared_log.slice_mut(s![rows.clone()]).assign(&part.r_squared_log);
+        self.deviance.slice_mut(s![rows.clone()]).assign(&part.deviance);
         self.steps.slice_mut(s![rows.clone()]).assign(&part.steps);
         self.status[rows].copy_from_slice(&part.status);
         self.fitted.merge(&part.fitted);

@@ -59,6 +59,7 @@ fn gather(problem: &Problem, chunks: Vec<Chunk>) -> Fits {
         objective: ones.iter().map(|o| o.objective).collect(),
         r_squared: ones.iter().map(|o| o.r_squared).collect(),
         r_squared_log: ones.iter().map(|o| o.r_squared_log).collect(),
+        deviance: ones.iter().map(|o| o.deviance).collect(),
         steps: ones.iter().map(|o| o.steps).collect(),
         status: ones.iter().map(|o| o.status).collect(),
         fitted,

@@ -239,6 +239,7 @@ fn of_piece(problem: &Problem, results: &slot::Results, started: &slot::Started)
         objective: one(&places.objective),
         r_squared: one(&places.r_squared),
         r_squared_log: one(&places.r_squared_log),
+        deviance: one(&places.deviance),
         steps: results.i32(&places.steps).into_iter().map(|steps| steps as u32).collect(),
         status: results.i32(&places.status).into_iter().map(Status::from_code).collect(),
         fitted: ExactSum(results.i64(&places.fitted_sum)),

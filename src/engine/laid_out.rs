@@ -74,6 +74,7 @@ impl LaidOut {
             steps: p.steps as i32,
             start_amplitudes: i32::from(p.solve_start),
             clip_net_counts: i32::from(p.clip_net_counts),
+            weights: p.weights as i32,
             saturation: p.saturation.unwrap_or(f32::INFINITY),
         };
         Self { raw, lines, indices, variables, free }

@@ -47,6 +47,7 @@ pub(crate) struct RawProblem {
     pub steps: i32,
     pub start_amplitudes: i32,
     pub clip_net_counts: i32,
+    pub weights: i32,
     pub saturation: f32,
 }
 
@@ -65,6 +66,7 @@ pub(crate) struct RawFit {
     pub objective: f64,
     pub r_squared: f64,
     pub r_squared_log: f64,
+    pub deviance: f64,
     pub counts: f64,
     pub steps: i32,
     pub status: i32,
@@ -129,6 +131,7 @@ pub(crate) struct RawTile {
     pub objective: u64,
     pub r_squared: u64,
     pub r_squared_log: u64,
+    pub deviance: u64,
     pub total_counts: u64,
     pub steps: u64,
     pub status: u64,

@@ -206,6 +206,7 @@ impl Arrays<'_> {
                 p.steps as i32,
                 i32::from(p.solve_start),
                 i32::from(p.clip_net_counts),
+                p.weights as i32,
             ],
             saturation: p.saturation.unwrap_or(f32::INFINITY),
         };

@@ -7,7 +7,8 @@ use npyz::npz::NpzArchive;
 use npyz::{DType, Deserialize, NpyFile};
 use xrfit::kernels;
 use xrfit::problem::{
-    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Variable,
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail,
+    Variable, Weights,
 };
 
 /// One `.npz` archive.
@@ -144,6 +145,7 @@ impl Inputs {
             snip_order: SnipOrder::Simultaneous,
             snip_width: self.value("SNIP_WIDTH", 0.5),
             objective: Objective::Mse,
+            weights: Weights::None,
             optimizer: Optimizer::Adam,
             steps: 0,
             tolerance: 0.0,

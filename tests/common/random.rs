@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use xrfit::engine::{Choice, Evaluation, Precision, open};
 use xrfit::kernels;
 use xrfit::problem::{
-    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Variable,
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail,
+    Variable, Weights,
 };
 
 use crate::oracle;
@@ -202,6 +203,7 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
         snip_order: SnipOrder::Simultaneous,
         snip_width: 0.5,
         objective: Objective::Mse,
+        weights: Weights::None,
         optimizer: Optimizer::Adam,
         steps: 0,
         tolerance: 0.0,

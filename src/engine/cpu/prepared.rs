@@ -23,6 +23,7 @@ pub(super) struct One {
     pub objective: f64,
     pub r_squared: f64,
     pub r_squared_log: f64,
+    pub deviance: f64,
     pub steps: u32,
     pub status: Status,
 }
@@ -110,6 +111,7 @@ impl<'a> Prepared<'a> {
             objective: f64::NAN,
             r_squared: f64::NAN,
             r_squared_log: f64::NAN,
+            deviance: f64::NAN,
             counts: 0.0,
             steps: 0,
             status: 0,
@@ -130,6 +132,7 @@ impl<'a> Prepared<'a> {
             objective: out.objective,
             r_squared: out.r_squared,
             r_squared_log: out.r_squared_log,
+            deviance: out.deviance,
             steps: out.steps as u32,
             status: Status::from_code(out.status),
         }

@@ -41,6 +41,7 @@ pub(super) struct Places {
     pub objective: Range<usize>,
     pub r_squared: Range<usize>,
     pub r_squared_log: Range<usize>,
+    pub deviance: Range<usize>,
     total_counts: Range<usize>,
     pub steps: Range<usize>,
     pub status: Range<usize>,
@@ -99,6 +100,7 @@ impl Places {
         p.variables = take(&mut used, fits * n * variables * 8);
         p.r_squared = take(&mut used, fits * n * 8);
         p.r_squared_log = take(&mut used, fits * n * 8);
+        p.deviance = take(&mut used, fits * n * 8);
         p.total_counts = take(&mut used, fits * n * 8);
         p.steps = take(&mut used, fits * n * 4);
         p.status = take(&mut used, fits * n * 4);
@@ -137,6 +139,7 @@ impl Places {
             objective: at(&self.objective),
             r_squared: at(&self.r_squared),
             r_squared_log: at(&self.r_squared_log),
+            deviance: at(&self.deviance),
             total_counts: at(&self.total_counts),
             steps: at(&self.steps),
             status: at(&self.status),

@@ -71,6 +71,7 @@ void add_fits(Arrays &to, const XrfTile &t, const Sizes &s) {
                          {"objective", t.objective, one, false},
                          {"r_squared", t.r_squared, one, false},
                          {"r_squared_log", t.r_squared_log, one, false},
+                         {"deviance", t.deviance, one, false},
                          {"total_counts", t.total_counts, one, false},
                          {"steps", t.steps, code, false},
                          {"status", t.status, code, false},
