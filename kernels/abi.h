@@ -25,6 +25,7 @@ struct XrfProblem {
     const int32_t *family;    // [n_lines] XRF_ALPHA, XRF_BETA, XRF_M
     const double *start;      // [variables] first-pass values
     const double *lower, *upper, *rate;  // [variables]
+    const double *prior, *prior_width;   // [variables] centre and standard deviation of a Gaussian prior; 0: none
     const uint8_t *free;      // [variables]
     double pair_energy_ev;
     double snip_width;
@@ -43,11 +44,11 @@ enum { XRF_SNIP_SIMULTANEOUS = 0, XRF_SNIP_IN_PLACE = 1 };
 enum { XRF_BACKGROUND_NONE = 0, XRF_BACKGROUND_SNIP = 1, XRF_BACKGROUND_GIVEN = 2 };
 enum { XRF_MSE = 0, XRF_POISSON = 1, XRF_CHI2 = 2 };
 enum { XRF_WEIGHTS_NONE = 0, XRF_WEIGHTS_XRF_MAPS = 1, XRF_WEIGHTS_EXPECTED = 2 };
-enum { XRF_ADAM = 0, XRF_NNLS = 1 };
+enum { XRF_ADAM = 0, XRF_NNLS = 1, XRF_NEWTON = 2 };
 enum { XRF_EXPONENTIAL = 0, XRF_LOGARITHM = 1, XRF_SCALED_ERFC = 2, XRF_GAUSSIAN = 3 };
 enum {
     XRF_CONVERGED = 0, XRF_STEP_LIMIT = 1, XRF_EMPTY = 2, XRF_NOT_FINITE = 3,
-    XRF_SATURATED = 4, XRF_DIVERGED = 5
+    XRF_SATURATED = 4, XRF_DIVERGED = 5, XRF_NO_DESCENT = 6, XRF_SINGULAR = 7
 };
 
 // One spectrum to work on.
@@ -60,6 +61,8 @@ struct XrfSpectrum {
 // What a fit gives back; the arrays are the caller's.
 struct XrfFit {
     double *variables;  // [variables] shape parameters, then linear amplitudes [counts]
+    double *sigma;      // [variables] their standard deviations; NaN where there is none
+    double *signed_amplitudes;  // [n_components] what one step beyond the bound at 0 makes of them
     void *fitted;       // [count] model and background
     void *background;   // [count]
     double objective, r_squared, r_squared_log, deviance, counts;

@@ -13,8 +13,8 @@
 //   expected   1 / m, of the model where a step starts: constant in dL/dM', renewed from step to step, so that
 //              the end of these steps has sum (1 - y / m) dm = 0, as the smallest deviance has
 #pragma once
+#include "priors.cuh"
 #include "special.cuh"
-#include "workspace.cuh"
 
 // Part of the mean counts per channel that a likelihood adds to the model.
 XRF_FN double floor_share() { return 1e-4; }
@@ -89,13 +89,18 @@ XRF_FN double mean_deviance(Team team, int n, T floor, const T *XRF_RESTRICT tot
     return 2 * (double)team.sum(halves) / n;
 }
 
-// Objective of w.total; dL/dM' is left in w.weight.
-template <class Team, class T> XRF_FN double objective(Team team, const XrfProblem &q, Workspace<T> &w) {
+// Objective of w.total without priors; dL/dM' is left in w.weight.
+template <class Team, class T> XRF_FN double misfit(Team team, const XrfProblem &q, Workspace<T> &w) {
     if (q.objective == XRF_POISSON)
         return mean_deviance(team, q.count, w.floor, w.total, w.background, w.counts, w.weight);
     if (q.objective == XRF_CHI2)
         return weighted_square(team, q.count, w.trust, w.total, w.background, w.counts, w.weight);
     return mean_square(team, q.count, w.total, w.background, w.counts, w.weight);
+}
+
+// Objective of w.total, which has the shapes v; dL/dM' is left in w.weight.
+template <class Team, class T> XRF_FN double objective(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    return misfit(team, q, w) + prior_square(q, v, w) / q.count;
 }
 
 // 1 / (1 + y), smoothed over five channels; y [n_channels].
@@ -136,7 +141,10 @@ XRF_FN void meet_spectrum(Team team, const XrfProblem &q, const T *counts, Works
     if (team.leads()) w.floor = T(floor > 1e-12 ? floor : 1e-12);
     XRF_SHARE(team, c, padded<Team>(q.count)) w.trust[c] = T(1);
     team.sync();
-    if (counts && q.weights == XRF_WEIGHTS_XRF_MAPS) trust_as_xrf_maps(team, q, counts, w);
+    if (counts && q.objective == XRF_CHI2 && q.weights == XRF_WEIGHTS_XRF_MAPS) trust_as_xrf_maps(team, q, counts, w);
+    const double scale = prior_scale(team, q, w);
+    if (team.leads()) w.prior_scale = scale;
+    team.sync();
 }
 
 // Renews the weights that follow the model, w.total; false when there are none.

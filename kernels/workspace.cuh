@@ -1,6 +1,7 @@
 // What one team holds while it works on one spectrum.
 #pragma once
 #include "parameters.cuh"
+#include "jacobian.cuh"
 #include "peaks.cuh"
 
 // The Compton term between its forward and its adjoint.
@@ -19,9 +20,11 @@ template <class T> struct Workspace {
     Peaks<T> peaks;
     Scatter scatter;
     KeptShapes<T> kept;
+    Jacobian<T> jacobian;
     T *counts, *background, *net, *model, *total, *weight, *scratch;  // [padded count + 2 BLOCK]
     T *trust;            // [padded count + 2 BLOCK] weight of each channel's square in chi2
     T floor;             // counts per channel that a likelihood adds to the model; see objective.cuh
+    double prior_scale;  // see priors.cuh
     int *escaped_from;   // [padded count + 2 BLOCK] channel whose photons escape into this one
     T *step_height;      // [blocks + 1] steps that end at each block
     double *step_weight; // [blocks + 1] sum of the weights below each block
@@ -79,4 +82,5 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
     far.take(k, w.passive);
     far.take(k + 1, w.first_line);
     far.take(n, w.escaped_from);
+    carve_jacobian<Team>(q.count, q.n_lines, q.n_components, far, w.jacobian);
 }

@@ -36,6 +36,15 @@ pub struct Line {
     pub family: Family,
 }
 
+/// What was known of a variable before the fit: a Gaussian, in the variable's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prior {
+    /// Its centre.
+    pub center: f64,
+    /// Its standard deviation, above 0.
+    pub width: f64,
+}
+
 /// One fitted variable: start, bounds, whether it moves, and Adam's learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variable {
@@ -49,6 +58,8 @@ pub struct Variable {
     pub free: bool,
     /// Learning rate per step.
     pub rate: f64,
+    /// What is known of it already; of shape parameters.
+    pub prior: Option<Prior>,
 }
 
 /// Shape of the low-energy tail.
@@ -156,6 +167,8 @@ pub enum Optimizer {
     Adam = 0,
     /// Amplitudes alone, by non-negative linear least squares with the shapes as they start.
     Nnls = 1,
+    /// Newton's method on shape parameters and amplitudes that are not below 0.
+    Newton = 2,
 }
 
 /// The resolved fit of one detector.

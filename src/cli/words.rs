@@ -37,6 +37,8 @@ value_enum! {
         Adam,
         /// Amplitudes alone, non-negative linear least squares.
         Nnls,
+        /// Newton on shapes and non-negative amplitudes, to the end in a few steps.
+        Newton,
     }
 }
 value_enum! {

@@ -92,6 +92,7 @@ pub(super) struct RawParameter {
     pub max: Option<f64>,
     pub free: Option<bool>,
     pub rate: Option<f64>,
+    pub prior_width: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -120,7 +121,7 @@ impl<'de> Visitor<'de> for NumberOrTable {
     type Value = RawParameter;
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("a number, or a table with value, min, max, free and rate")
+        f.write_str("a number, or a table with value, min, max, free, rate and prior_width")
     }
 
     fn visit_f64<E>(self, value: f64) -> std::result::Result<RawParameter, E> {

@@ -20,6 +20,7 @@ impl From<Settings> for Raw {
             max: Some(v.upper),
             free: None,
             rate: Some(v.rate),
+            prior_width: v.prior.map(|prior| prior.width),
         };
         let names = all_names();
         let first_pass = if s.calibration_given { FirstPass::Skip } else { FirstPass::Run };

@@ -34,6 +34,8 @@ pub(crate) struct RawProblem {
     pub lower: *const f64,
     pub upper: *const f64,
     pub rate: *const f64,
+    pub prior: *const f64,
+    pub prior_width: *const f64,
     pub free: *const u8,
     pub pair_energy_ev: f64,
     pub snip_width: f64,
@@ -61,6 +63,8 @@ pub(crate) struct RawSpectrum {
 #[repr(C)]
 pub(crate) struct RawFit {
     pub variables: *mut f64,
+    pub sigma: *mut f64,
+    pub signed_amplitudes: *mut f64,
     pub fitted: *mut c_void,
     pub background: *mut c_void,
     pub objective: f64,
@@ -128,6 +132,8 @@ pub(crate) struct RawTile {
     pub near_bytes: u64,
     pub far_bytes: u64,
     pub variables: u64,
+    pub sigma: u64,
+    pub signed_amplitudes: u64,
     pub objective: u64,
     pub r_squared: u64,
     pub r_squared_log: u64,

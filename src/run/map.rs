@@ -178,7 +178,7 @@ fn finish(
         });
     Ok(MapFile {
         analysis: match problem.optimizer {
-            Optimizer::Adam => Analysis::Fitted,
+            Optimizer::Adam | Optimizer::Newton => Analysis::Fitted,
             Optimizer::Nnls => Analysis::Nnls,
         },
         maps: assembly.into_maps(),

@@ -161,6 +161,8 @@ impl Spectra<'_> {
         doubles(&mut all().map(|v| v.lower));
         doubles(&mut all().map(|v| v.upper));
         doubles(&mut all().map(|v| v.rate));
+        doubles(&mut all().map(|v| v.prior.map_or(0.0, |p| p.center)));
+        doubles(&mut all().map(|v| v.prior.map_or(0.0, |p| p.width)));
         bytes.extend(all().map(|v| u8::from(v.free)));
         bytes.extend((self.counts.nrows() as i32).to_le_bytes());
         let arrays = [&self.counts, &self.background, &self.starts];

@@ -123,8 +123,14 @@ impl Inputs {
     pub fn problem(&self, lines: &[GoldenLine]) -> Problem {
         let mut components = self.elements.clone();
         components.extend(["COHERENT_SCT_AMPLITUDE", "COMPTON_AMPLITUDE"].map(String::from));
-        let fixed =
-            |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
+        let fixed = |start: f64| Variable {
+            start,
+            lower: -1e9,
+            upper: 1e9,
+            free: false,
+            rate: 0.0,
+            prior: None,
+        };
         Problem {
             channels: self.channels,
             first: self.range[0] as usize,

@@ -184,7 +184,14 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
     };
     let elastic = scatter(recipe.switches.elastic, "elastic");
     let compton = scatter(recipe.switches.compton, "Compton");
-    let fixed = |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
+    let fixed = |start: f64| Variable {
+        start,
+        lower: -1e9,
+        upper: 1e9,
+        free: false,
+        rate: 0.0,
+        prior: None,
+    };
     let amplitudes: Vec<f64> = components.iter().map(|_| rng.random_range(3.0..5.0)).collect();
     let problem = Problem {
         channels,

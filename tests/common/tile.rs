@@ -9,7 +9,7 @@ pub struct RawProblem {
     pub sizes: [i32; 7],
     pub lines: [u64; 5],
     pub indices: [u64; 2],
-    pub variables: [u64; 4],
+    pub variables: [u64; 6],
     pub free: u64,
     pub numbers: [f64; 3],
     pub choices: [i32; 10],
@@ -33,6 +33,8 @@ pub struct RawTile {
     pub near_bytes: u64,
     pub far_bytes: u64,
     pub variables: u64,
+    /// Standard deviations, and amplitudes that may be below 0.
+    pub errors: [u64; 2],
     /// Objective, R², log R², deviance, total counts.
     pub measures: [u64; 5],
     /// Steps, status.

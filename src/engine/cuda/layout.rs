@@ -38,6 +38,8 @@ pub(super) struct Places {
     /// Beginning of what comes back.
     pub outputs: usize,
     pub variables: Range<usize>,
+    pub sigma: Range<usize>,
+    pub signed_amplitudes: Range<usize>,
     pub objective: Range<usize>,
     pub r_squared: Range<usize>,
     pub r_squared_log: Range<usize>,
@@ -98,6 +100,8 @@ impl Places {
         p.objective = take(&mut used, n * 8);
         p.outputs = p.objective.start;
         p.variables = take(&mut used, fits * n * variables * 8);
+        p.sigma = take(&mut used, fits * n * variables * 8);
+        p.signed_amplitudes = take(&mut used, fits * n * k * 8);
         p.r_squared = take(&mut used, fits * n * 8);
         p.r_squared_log = take(&mut used, fits * n * 8);
         p.deviance = take(&mut used, fits * n * 8);
@@ -136,6 +140,8 @@ impl Places {
             near_bytes: layout.near_bytes,
             far_bytes: layout.far_bytes,
             variables: at(&self.variables),
+            sigma: at(&self.sigma),
+            signed_amplitudes: at(&self.signed_amplitudes),
             objective: at(&self.objective),
             r_squared: at(&self.r_squared),
             r_squared_log: at(&self.r_squared_log),

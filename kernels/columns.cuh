@@ -1,0 +1,413 @@
+// The columns of the Jacobian: dM'/d variable at every channel of the window, for linear amplitudes and free shapes.
+//
+// The adjoint (elements.cuh, scatter.cuh) is linear in its sums over channels: dL/dp = sum over peaks and sums of
+// coefficient times sum, and each sum is over w times a term at a channel. So the coefficients of a peak's
+// derivative by p are what the adjoint gives back for a sum of 1, and
+//
+//   dM/dp (c) = sum over peaks i and terms s of  coefficient(p, i, s) term(i, s, c)
+//
+//   TERM_PEAK p   TERM_STEP erfc   TERM_TAIL tau   TERM_GAMMA r   TERM_X x dm/dx   TERM_D0 dm/dx
+//
+// with the peaks at unit amplitude, whose sum is the amplitude's own column. The axis needs one array only:
+//
+//   drift(c) = dM/d ENERGY_OFFSET = sum of dm/dx / s
+//   dM/d ENERGY_SLOPE = c drift + M / g,     dM/d ENERGY_QUADRATIC = c^2 drift
+//
+// Escape is linear and comes last.
+#pragma once
+#include "model.cuh"
+
+XRF_FN bool is_of_axis(int parameter) { return parameter <= ENERGY_QUADRATIC; }
+
+// Which columns there are, decided once per fit.
+template <class Team, class T> XRF_FN void choose_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    if (team.leads()) {
+        j.shapes = 0;
+        for (int p = 0; p < N_PARAMETERS; ++p)
+            if (q.free[p]) j.parameter[j.shapes++] = p;
+        j.n = q.n_components + j.shapes;
+        j.stay = false;
+    }
+    team.sync();
+}
+
+// Component of a peak.
+template <class T> XRF_FN int component_of(const XrfProblem &q, const Workspace<T> &w, int peak) {
+    return peak < w.n_lines ? w.line_component[peak] : peak == w.scatter.elastic ? q.elastic : q.compton;
+}
+
+// Sum of the adjoint that a term belongs to.
+XRF_FN int sum_of(int term) {
+    return term == TERM_PEAK    ? SUM_PEAK
+           : term == TERM_STEP  ? SUM_STEP
+           : term == TERM_TAIL  ? SUM_TAIL
+           : term == TERM_GAMMA ? SUM_GAMMA
+           : term == TERM_X     ? SUM_X
+                                : SUM_D0;
+}
+
+// Can a peak of this kind have the term?
+XRF_FN bool has_term(int kind, int term) {
+    if (term == TERM_STEP) return (kind & PEAK_STEP) != 0;
+    if (term == TERM_TAIL || term == TERM_GAMMA) return (kind & PEAK_TAIL) != 0;
+    return true;
+}
+
+template <class T> XRF_FN void clear_sums(Peaks<T> &p, int i) {
+    for (int s = 0; s < N_SUMS; ++s) p.sums[s][i] = 0;
+}
+
+// Coefficients of line l: what the adjoint gives back for each sum alone.
+template <class T>
+XRF_FN void line_terms(const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w, int l) {
+    Jacobian<T> &j = w.jacobian;
+    const bool fractions = w.peaks.kind[l] != 0;
+    clear_sums(w.peaks, l);
+    for (int term = 0; term < N_TERMS; ++term) {
+        if (!has_term(w.peaks.kind[l], term)) continue;
+        double axis[FWHM_FANOPRIME + 1] = {}, shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
+        double &sum = w.peaks.sums[sum_of(term)][l];
+        sum = 1;
+        w.pulled[l] = pull_line(q, a, v, w, l, axis);
+        if (fractions) pull_fractions(v, w, l, shape);
+        sum = 0;
+        for (int f = 0; f < j.shapes; ++f) {
+            const int p = j.parameter[f];
+            const double back = p <= FWHM_FANOPRIME                        ? axis[p]
+                                : p >= F_STEP_OFFSET && p <= GAMMA_LINEAR ? shape[p - F_STEP_OFFSET]
+                                                                           : 0.0;
+            j.term[(l * j.shapes + f) * N_TERMS + term] = T(back);
+        }
+    }
+}
+
+// Coefficients of scatter peak i.
+template <class T>
+XRF_FN void scatter_terms(const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w, int i) {
+    Jacobian<T> &j = w.jacobian;
+    for (int term = 0; term < N_TERMS; ++term) {
+        if (!has_term(w.peaks.kind[i], term)) continue;
+        for (int k = 0; k < N_PARAMETERS + q.n_components; ++k) j.gather[k] = 0;
+        double &sum = w.peaks.sums[sum_of(term)][i];
+        sum = 1;
+        if (i == w.scatter.elastic) pull_elastic(q, a, v, w, j.gather);
+        else pull_compton(q, a, v, w, j.gather);
+        sum = 0;
+        for (int f = 0; f < j.shapes; ++f)
+            j.term[(i * j.shapes + f) * N_TERMS + term] = T(j.gather[j.parameter[f]]);
+    }
+}
+
+template <class Team, class T>
+XRF_OUTLINE void find_terms(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
+    if (w.jacobian.shapes == 0) return;
+    XRF_SHARE(team, l, w.n_lines) line_terms(q, a, v, w, l);
+    if (team.leads()) {
+        for (int i = w.n_lines; i < w.peaks.n; ++i) clear_sums(w.peaks, i);
+        for (int i = w.n_lines; i < w.peaks.n; ++i) scatter_terms(q, a, v, w, i);
+    }
+    team.sync();
+}
+
+// The columns that a peak is part of, and its coefficients in them.
+template <class T> struct PeakTerms {
+    T *own, *drift, per_kev;
+    int n;
+    T *column[N_PARAMETERS];
+    T coefficient[N_PARAMETERS][N_TERMS];
+};
+
+template <class T> XRF_FN PeakTerms<T> terms_of(const XrfProblem &q, const Workspace<T> &w, int peak, int component) {
+    const Jacobian<T> &j = w.jacobian;
+    const int kind = w.peaks.kind[peak];
+    const double amplitude = j.trial[component], sign = kind & PEAK_MIRRORED ? -1.0 : 1.0;
+    PeakTerms<T> terms;
+    terms.own = j.column + (int64_t)component * j.stride;
+    terms.drift = j.drift;
+    terms.per_kev = T(sign * amplitude / w.peaks.sigma[peak]);
+    terms.n = 0;
+    if (amplitude == 0) return terms;
+    for (int f = 0; f < j.shapes; ++f) {
+        if (is_of_axis(j.parameter[f])) continue;
+        const T *from = j.term + (peak * j.shapes + f) * N_TERMS;
+        bool any = false;
+        for (int s = 0; s < N_TERMS; ++s) {
+            const T c = has_term(kind, s) ? T(amplitude) * from[s] : T(0);
+            terms.coefficient[terms.n][s] = c;
+            any = any || c != T(0);
+        }
+        terms.column[terms.n] = j.column + (int64_t)(q.n_components + f) * j.stride;
+        terms.n += any;
+    }
+    return terms;
+}
+
+// Adds the terms of the channels b < count of a window to the columns of a peak. `at` leads to the window's first.
+template <bool TAIL, bool STEP, class Team, class T>
+XRF_FN void add_terms(Team team, const PeakTerms<T> &terms, const Jacobian<T> &j, int at, int count) {
+    const T *XRF_RESTRICT peak = j.basis[TERM_PEAK], *XRF_RESTRICT step = j.basis[TERM_STEP],
+            *XRF_RESTRICT tail = j.basis[TERM_TAIL], *XRF_RESTRICT gamma = j.basis[TERM_GAMMA],
+            *XRF_RESTRICT x = j.basis[TERM_X], *XRF_RESTRICT d0 = j.basis[TERM_D0];
+    for (int f = 0; f < terms.n; ++f) {
+        T *XRF_RESTRICT column = terms.column[f] + at;
+        const T *k = terms.coefficient[f];
+        const T of_peak = k[TERM_PEAK], of_step = k[TERM_STEP], of_tail = k[TERM_TAIL], of_gamma = k[TERM_GAMMA],
+                of_x = k[TERM_X], of_d0 = k[TERM_D0];
+        for (int b = team.first(); b < count; b += Team::BLOCK)
+            XRF_EACH_LANE(team, l) {
+                T sum = of_peak * peak[b + l] + of_x * x[b + l] + of_d0 * d0[b + l];
+                if (STEP) sum += of_step * step[b + l];
+                if (TAIL) sum += of_tail * tail[b + l] + of_gamma * gamma[b + l];
+                column[b + l] += sum;
+            }
+    }
+}
+
+// The window of a peak in the columns.
+template <bool TAIL, bool STEP, class Team, class T>
+XRF_FN void add_near(Team team, const PeakScalars<T> &s, const PeakTerms<T> &terms, const Jacobian<T> &j, int first, int count) {
+    T *XRF_RESTRICT own = terms.own + first, *XRF_RESTRICT drift = terms.drift + first;
+    T *XRF_RESTRICT peak = j.basis[TERM_PEAK], *XRF_RESTRICT step = j.basis[TERM_STEP],
+      *XRF_RESTRICT tail = j.basis[TERM_TAIL], *XRF_RESTRICT gamma = j.basis[TERM_GAMMA],
+      *XRF_RESTRICT x_dx = j.basis[TERM_X], *XRF_RESTRICT d0 = j.basis[TERM_D0];
+    const T per_kev = terms.per_kev;
+    for (int b = team.first(); b < count; b += Team::BLOCK)
+        XRF_EACH_LANE(team, l) {
+            const T t = T(b + l);
+            const T x = s.x0 + t * (s.x1 + t * s.x2);
+            const Shape<T> shape = line_shape<T, TAIL, STEP>(x, s.inv_gamma, s.twice_e2, s.cut);
+            Shape<T> f = {T(0), T(0), T(0), T(0)};  // member by member, or GCC makes no vectors
+            f.peak = shape.peak;
+            if (STEP) f.step = shape.step;
+            if (TAIL) f.tail = shape.tail;
+            if (TAIL) f.slope = shape.slope;
+            const T below_cut = below(x, s.cut);
+            T m = s.peak * f.peak, dx = s.peak * peak_dx(x, f);
+            if (STEP) m += s.step * f.step;
+            if (STEP) dx += s.step * step_dx(f);
+            if (TAIL) m += s.tail * f.tail;
+            if (TAIL) dx += s.tail * tail_dx(below_cut, s.inv_gamma, f);
+            own[b + l] += m;
+            drift[b + l] += per_kev * dx;
+            peak[b + l] = f.peak;
+            if (STEP) step[b + l] = f.step;
+            if (TAIL) tail[b + l] = f.tail;
+            if (TAIL) gamma[b + l] = tail_dgamma_rest(x, below_cut, f);
+            x_dx[b + l] = x * dx;
+            d0[b + l] = dx;
+        }
+    add_terms<TAIL, STEP>(team, terms, j, first, count);
+}
+
+// Its far tail, where tau' = tau / G and r = -x tau.
+template <class Team, class T>
+XRF_FN void add_far(Team team, const PeakScalars<T> &s, const PeakTerms<T> &terms, const Jacobian<T> &j, int first, int count,
+                    int far_count, bool mirrored) {
+    T *XRF_RESTRICT peak = j.basis[TERM_PEAK], *XRF_RESTRICT tail = j.basis[TERM_TAIL], *XRF_RESTRICT gamma = j.basis[TERM_GAMMA],
+      *XRF_RESTRICT x_dx = j.basis[TERM_X], *XRF_RESTRICT d0 = j.basis[TERM_D0];
+    const int low = mirrored ? count : -far_count;
+    T *XRF_RESTRICT own = terms.own + first + low, *XRF_RESTRICT drift = terms.drift + first + low;
+    FarTail<Team, T> far = FarTail<Team, T>::begin(team, s, count, mirrored);
+    for (int b = 0; b < far_count; b += Team::BLOCK, far.next()) {
+        const int at = far.t - low;
+        XRF_EACH_LANE(team, l) {
+            const T t = T(far.t + l), v = far.value[l];
+            const T x = s.x0 + t * (s.x1 + t * s.x2), dx = s.tail * s.inv_gamma * v;
+            own[at + l] += s.tail * v;
+            drift[at + l] += terms.per_kev * dx;
+            peak[at + l] = T(0);
+            tail[at + l] = v;
+            gamma[at + l] = -x * v;
+            x_dx[at + l] = x * dx;
+            d0[at + l] = dx;
+        }
+    }
+    add_terms<true, false>(team, terms, j, first + low, far_count);
+}
+
+// A peak in the columns: its window, its far tail, its step below.
+template <bool TAIL, bool STEP, class Team, class T>
+XRF_OUTLINE void add_columns_of(Team team, const XrfProblem &q, int i, double cut, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const Peaks<T> &p = w.peaks;
+    const PeakScalars<T> s = scalars_of(p, i, cut);
+    const int k = component_of(q, w, i), first = p.first[i];
+    const bool mirrored = (p.kind[i] & PEAK_MIRRORED) != 0;
+    const PeakTerms<T> terms = terms_of(q, w, i, k);
+    add_near<TAIL, STEP>(team, s, terms, j, first, p.count[i]);
+    if (TAIL && p.far_count[i] > 0) add_far(team, s, terms, j, first, p.count[i], p.far_count[i], mirrored);
+    if (STEP && team.leads()) {
+        const int block = first / Team::BLOCK, blocks = j.stride / Team::BLOCK + 1;
+        j.height[k * blocks + block] += T(2) * s.step;  // erfc(-inf) = 2
+        for (int f = 0; f < terms.n; ++f) {
+            const int column = (int)((terms.column[f] - j.column) / j.stride);
+            j.height[column * blocks + block] += T(2) * terms.coefficient[f][TERM_STEP];
+        }
+    }
+}
+
+// Where each column is not 0, from the peaks' windows and whether anything reaches below them.
+template <class Team, class T> XRF_FN void find_reach(Team team, const XrfProblem &q, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const Peaks<T> &p = w.peaks;
+    const int end = padded<Team>(q.count);
+    const bool everywhere = w.si_escape || w.ge_escape || w.line_step || w.compton_step;
+    if (team.leads()) {
+        for (int k = 0; k < j.n; ++k) {
+            const bool all = everywhere || k >= q.n_components;
+            j.low[k] = all ? 0 : end;
+            j.high[k] = all ? end : 0;
+        }
+        for (int i = 0; i < p.n; ++i) {
+            const int k = component_of(q, w, i), far = p.far_count[i];
+            const bool up = (p.kind[i] & PEAK_MIRRORED) != 0;
+            if (p.count[i] + far == 0) continue;
+            const int low = (p.first[i] - (up ? 0 : far)) / Team::BLOCK * Team::BLOCK;
+            const int high = padded<Team>(p.first[i] + p.count[i] + (up ? far : 0));
+            j.low[k] = low < j.low[k] ? low : j.low[k];
+            j.high[k] = high > j.high[k] ? high : j.high[k];
+        }
+    }
+    team.sync();
+}
+
+// The steps below the windows, of every column.
+template <class Team, class T> XRF_FN void add_heights(Team team, const XrfProblem &q, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const int blocks = padded<Team>(q.count) / Team::BLOCK, stride = j.stride / Team::BLOCK + 1;
+    for (int k = 0; k < j.n; ++k) {
+        T height = T(0);
+        for (int b = blocks - 1; b >= 0; --b) {
+            height += j.height[k * stride + b + 1];
+            T *m = j.column + (int64_t)k * j.stride + b * Team::BLOCK + team.first();
+            XRF_EACH_LANE(team, l) m[l] += height;
+        }
+    }
+}
+
+// Columns of the energy axis from drift and model, both without escape.
+template <class Team, class T>
+XRF_FN void axis_columns(Team team, const XrfProblem &q, const Axis &a, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const T per_slope = T(1 / a.slope);
+    for (int f = 0; f < j.shapes; ++f) {
+        const int p = j.parameter[f];
+        if (!is_of_axis(p)) continue;
+        T *XRF_RESTRICT column = j.column + (int64_t)(q.n_components + f) * j.stride;
+        const T *XRF_RESTRICT drift = j.drift, *XRF_RESTRICT model = w.model;
+        XRF_SIMD XRF_SHARE(team, i, padded<Team>(q.count)) {
+            const T c = T(a.first + i);
+            column[i] = p == ENERGY_OFFSET  ? drift[i]
+                        : p == ENERGY_SLOPE ? c * drift[i] + per_slope * model[i]
+                                            : c * c * drift[i];
+        }
+    }
+}
+
+// into(c) = from(c) and what escapes into c; fractions of silicon and germanium.
+template <class Team, class T>
+XRF_FN void with_escape(Team team, const XrfProblem &q, const double *v, const Workspace<T> &w, const T *from, T *into) {
+    const T fraction[2] = {T(w.si_escape ? v[SI_ESCAPE] : 0), T(w.ge_escape ? v[GE_ESCAPE] : 0)};
+    XRF_SHARE(team, c, padded<Team>(q.count)) {
+        T sum = from[c];
+        for (int e = 0; e < 2 && c < q.count; ++e) {
+            const int parent = w.jacobian.escaped_from[e][c];
+            if (parent < q.count) sum += fraction[e] * from[parent];
+        }
+        into[c] = sum;
+    }
+    team.sync();
+}
+
+// Escape of every column, the columns of its fractions, and w.total.
+template <class Team, class T>
+XRF_FN void escape_columns(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    for (int k = 0; k < j.n; ++k) {
+        T *column = j.column + (int64_t)k * j.stride;
+        const int p = k < q.n_components ? -1 : j.parameter[k - q.n_components];
+        if (p == SI_ESCAPE || p == GE_ESCAPE) {
+            const int *from = j.escaped_from[p == GE_ESCAPE];
+            XRF_SHARE(team, c, q.count) column[c] = from[c] < q.count ? w.model[from[c]] : T(0);
+            continue;
+        }
+        with_escape(team, q, v, w, column, j.weighted);
+        XRF_SIMD XRF_SHARE(team, c, padded<Team>(q.count)) column[c] = j.weighted[c];
+        team.sync();
+    }
+    with_escape(team, q, v, w, w.model, w.total);
+}
+
+// w.model = sum of amplitude times column.
+template <class Team, class T> XRF_FN void model_of_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
+    const Jacobian<T> &j = w.jacobian;
+    T *XRF_RESTRICT model = w.model;
+    XRF_SIMD XRF_SHARE(team, c, j.stride) model[c] = T(0);
+    for (int k = 0; k < q.n_components; ++k) {
+        const T amplitude = T(j.trial[k]);
+        if (amplitude == T(0)) continue;
+        const T *XRF_RESTRICT column = j.column + (int64_t)k * j.stride;
+        for (int b = j.low[k] + team.first(); b < j.high[k]; b += Team::BLOCK)
+            XRF_EACH_LANE(team, l) model[b + l] += amplitude * column[b + l];
+    }
+    team.sync();
+}
+
+// Escape's whole channels at these parameters; they stay until they are found anew.
+template <class Team, class T>
+XRF_FN void place_escape(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    const Axis a = axis_of(q, v);
+    if (w.si_escape) find_escape(team, a, q.escape_shift, si_escape_energy(), w.jacobian.escaped_from[0]);
+    if (w.ge_escape) find_escape(team, a, q.escape_shift, ge_escape_energy(), w.jacobian.escaped_from[1]);
+    for (int e = 0; e < 2; ++e)
+        if (!(e == 0 ? w.si_escape : w.ge_escape)) {
+            XRF_SHARE(team, c, q.count) w.jacobian.escaped_from[e][c] = q.count;
+        }
+    team.sync();
+}
+
+// All columns at w.jacobian.trial, whose shapes go into v; and w.total there. Where no shape moves, they are found once.
+template <class Team, class T> XRF_OUTLINE void columns(Team team, const XrfProblem &q, double *v, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    if (j.stay) {
+        model_of_columns(team, q, w);
+        if (w.total != w.model) XRF_SHARE(team, c, q.count) w.total[c] = w.model[c];
+        team.sync();
+        return;
+    }
+    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = 1;
+    XRF_SHARE(team, f, j.shapes) v[j.parameter[f]] = j.trial[q.n_components + f];
+    team.sync();
+    const Axis a = axis_of(q, v);
+    line_peaks(team, q, v, w);
+    if (team.leads()) scatter_peaks(q, v, w);
+    team.sync();
+    place_peaks(team, a, w.peaks);
+    find_terms(team, q, a, v, w);
+    find_reach(team, q, w);
+    XRF_SIMD XRF_SHARE(team, c, j.stride) j.drift[c] = T(0);
+    for (int k = 0; k < j.n; ++k) {
+        T *XRF_RESTRICT column = j.column + (int64_t)k * j.stride;
+        const int low = j.low[k], high = j.high[k] + Team::BLOCK;
+        XRF_SIMD for (int c = low + team.member(); c < high; c += Team::MEMBERS) column[c] = T(0);
+    }
+    const bool steps = w.line_step || w.compton_step;
+    if (steps) XRF_SHARE(team, i, j.n * (j.stride / Team::BLOCK + 1)) j.height[i] = T(0);
+    team.sync();
+    for (int i = 0; i < w.peaks.n; ++i) switch (w.peaks.kind[i] & (PEAK_TAIL | PEAK_STEP)) {
+        case 0: add_columns_of<false, false>(team, q, i, a.cut, w); break;
+        case PEAK_TAIL: add_columns_of<true, false>(team, q, i, a.cut, w); break;
+        case PEAK_STEP: add_columns_of<false, true>(team, q, i, a.cut, w); break;
+        default: add_columns_of<true, true>(team, q, i, a.cut, w);
+    }
+    team.sync();
+    if (steps) add_heights(team, q, w);
+    team.sync();
+    model_of_columns(team, q, w);
+    axis_columns(team, q, a, w);
+    team.sync();
+    if (w.si_escape || w.ge_escape) escape_columns(team, q, v, w);
+    if (team.leads()) j.stay = j.shapes == 0;
+    team.sync();
+}
