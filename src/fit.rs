@@ -15,8 +15,9 @@ use crate::problem::Problem;
 pub struct TileFits {
     /// The pixels.
     pub pixels: Range<usize>,
-    /// By pixel: [`columns`] values in the order free shape parameters, amplitudes \[counts\], objective, R²,
-    /// R² of log counts, total counts.
+    /// By pixel: [`columns`] values in the order free shape parameters, their standard deviations, amplitudes,
+    /// their standard deviations, signed amplitudes \[counts\], objective, R², R² of log counts, reduced deviance, total
+    /// counts.
     pub values: Array2<f32>,
     /// Steps, by pixel.
     pub steps: Vec<u32>,
@@ -40,11 +41,11 @@ pub fn is_sound(counts: ArrayView1<f32>, saturation: Option<f32>) -> bool {
 }
 
 /// Values that a pixel has beside the free parameters and the amplitudes.
-const EXTRA: usize = 4;
+const EXTRA: usize = 5;
 
 /// Width of [`TileFits::values`].
 pub fn columns(problem: &Problem) -> usize {
-    problem.free_parameters().len() + problem.components.len() + EXTRA
+    2 * problem.free_parameters().len() + 3 * problem.components.len() + EXTRA
 }
 
 /// Spectra with zeros beyond the scan's own channels, where the problem has more of them (XRF-Maps pads).
@@ -72,22 +73,20 @@ pub fn tile(
 ) -> Result<TileFits> {
     let fits = engine.fit(problem, Batch::of(counts))?;
     let free = problem.free_parameters();
-    let k = problem.components.len();
     let mut values = Array2::zeros((pixels.len(), columns(problem)));
     let mut sum = ExactSum::zeros(problem.channels);
     for (i, mut row) in values.rows_mut().into_iter().enumerate() {
-        for (to, &parameter) in free.iter().enumerate() {
-            row[to] = fits.parameters[[i, parameter]] as f32;
-        }
-        for component in 0..k {
-            row[free.len() + component] = fits.amplitudes[[i, component]] as f32;
-        }
-        let last = free.len() + k;
-        row[last] = fits.objective[i] as f32;
-        row[last + 1] = fits.r_squared[i] as f32;
-        row[last + 2] = fits.r_squared_log[i] as f32;
         let spectrum = counts.row(i);
-        row[last + 3] = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>() as f32;
+        let shapes = [&fits.parameters, &fits.parameter_sigma];
+        let amplitudes = [&fits.amplitudes, &fits.amplitude_sigma, &fits.signed_amplitudes];
+        let measures = [&fits.objective, &fits.r_squared, &fits.r_squared_log, &fits.deviance];
+        let values = shapes
+            .iter()
+            .flat_map(|of| free.iter().map(move |&p| of[[i, p]]))
+            .chain(amplitudes.iter().flat_map(|of| of.row(i)).copied())
+            .chain(measures.iter().map(|of| of[i]))
+            .chain([spectrum.iter().map(|&y| f64::from(y)).sum::<f64>()]);
+        row.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
         if is_sound(spectrum, problem.saturation) {
             sum.add(spectrum.iter().map(|&y| f64::from(y)));
         }

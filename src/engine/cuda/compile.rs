@@ -105,20 +105,26 @@ macro_rules! sources {
 const ENTRIES: (&str, &str) = ("fit.cu", include_str!("../../../kernels/fit.cu"));
 
 /// All that they include.
-const HEADERS: [(&str, &str); 19] = sources![
+const HEADERS: [(&str, &str); 25] = sources![
     "abi.h",
     "adam.cuh",
+    "box.cuh",
+    "columns.cuh",
     "device_teams.cuh",
     "elements.cuh",
+    "errors.cuh",
     "escape.cuh",
     "fit_spectrum.cuh",
+    "jacobian.cuh",
     "lineshape.cuh",
     "model.cuh",
+    "newton.cuh",
     "nnls.cuh",
     "objective.cuh",
     "parameters.cuh",
     "peaks.cuh",
     "portable.cuh",
+    "priors.cuh",
     "scatter.cuh",
     "snip.cuh",
     "special.cuh",
