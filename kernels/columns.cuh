@@ -1,23 +1,12 @@
-// The columns of the Jacobian: dM'/d variable at every channel of the window, for linear amplitudes and free shapes.
-//
-// The adjoint (elements.cuh, scatter.cuh) is linear in its sums over channels: dL/dp = sum over peaks and sums of
-// coefficient times sum, and each sum is over w times a term at a channel. So the coefficients of a peak's
-// derivative by p are what the adjoint gives back for a sum of 1, and
-//
-//   dM/dp (c) = sum over peaks i and terms s of  coefficient(p, i, s) term(i, s, c)
-//
-//   TERM_PEAK p   TERM_STEP erfc   TERM_TAIL tau   TERM_GAMMA r   TERM_X x dm/dx   TERM_D0 dm/dx
-//
-// with the peaks at unit amplitude, whose sum is the amplitude's own column. The axis needs one array only:
+// The columns of the Jacobian: dM'/d variable at every channel of the window, for linear amplitudes and free shapes,
+// from the terms of every peak (terms.cuh). The axis needs one array only:
 //
 //   drift(c) = dM/d ENERGY_OFFSET = sum of dm/dx / s
 //   dM/d ENERGY_SLOPE = c drift + M / g,     dM/d ENERGY_QUADRATIC = c^2 drift
 //
 // Escape is linear and comes last.
 #pragma once
-#include "model.cuh"
-
-XRF_FN bool is_of_axis(int parameter) { return parameter <= ENERGY_QUADRATIC; }
+#include "terms.cuh"
 
 // Which columns there are, decided once per fit.
 template <class Team, class T> XRF_FN void choose_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
@@ -32,128 +21,20 @@ template <class Team, class T> XRF_FN void choose_columns(Team team, const XrfPr
     team.sync();
 }
 
-// Component of a peak.
-template <class T> XRF_FN int component_of(const XrfProblem &q, const Workspace<T> &w, int peak) {
-    return peak < w.n_lines ? w.line_component[peak] : peak == w.scatter.elastic ? q.elastic : q.compton;
-}
-
-// Sum of the adjoint that a term belongs to.
-XRF_FN int sum_of(int term) {
-    return term == TERM_PEAK    ? SUM_PEAK
-           : term == TERM_STEP  ? SUM_STEP
-           : term == TERM_TAIL  ? SUM_TAIL
-           : term == TERM_GAMMA ? SUM_GAMMA
-           : term == TERM_X     ? SUM_X
-                                : SUM_D0;
-}
-
-// Can a peak of this kind have the term?
-XRF_FN bool has_term(int kind, int term) {
-    if (term == TERM_STEP) return (kind & PEAK_STEP) != 0;
-    if (term == TERM_TAIL || term == TERM_GAMMA) return (kind & PEAK_TAIL) != 0;
-    return true;
-}
-
-template <class T> XRF_FN void clear_sums(Peaks<T> &p, int i) {
-    for (int s = 0; s < N_SUMS; ++s) p.sums[s][i] = 0;
-}
-
-// Coefficients of line l: what the adjoint gives back for each sum alone.
-template <class T>
-XRF_FN void line_terms(const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w, int l) {
-    Jacobian<T> &j = w.jacobian;
-    const bool fractions = w.peaks.kind[l] != 0;
-    clear_sums(w.peaks, l);
-    for (int term = 0; term < N_TERMS; ++term) {
-        if (!has_term(w.peaks.kind[l], term)) continue;
-        double axis[FWHM_FANOPRIME + 1] = {}, shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
-        double &sum = w.peaks.sums[sum_of(term)][l];
-        sum = 1;
-        w.pulled[l] = pull_line(q, a, v, w, l, axis);
-        if (fractions) pull_fractions(v, w, l, shape);
-        sum = 0;
-        for (int f = 0; f < j.shapes; ++f) {
-            const int p = j.parameter[f];
-            const double back = p <= FWHM_FANOPRIME                        ? axis[p]
-                                : p >= F_STEP_OFFSET && p <= GAMMA_LINEAR ? shape[p - F_STEP_OFFSET]
-                                                                           : 0.0;
-            j.term[(l * j.shapes + f) * N_TERMS + term] = T(back);
-        }
-    }
-}
-
-// Coefficients of scatter peak i.
-template <class T>
-XRF_FN void scatter_terms(const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w, int i) {
-    Jacobian<T> &j = w.jacobian;
-    for (int term = 0; term < N_TERMS; ++term) {
-        if (!has_term(w.peaks.kind[i], term)) continue;
-        for (int k = 0; k < N_PARAMETERS + q.n_components; ++k) j.gather[k] = 0;
-        double &sum = w.peaks.sums[sum_of(term)][i];
-        sum = 1;
-        if (i == w.scatter.elastic) pull_elastic(q, a, v, w, j.gather);
-        else pull_compton(q, a, v, w, j.gather);
-        sum = 0;
-        for (int f = 0; f < j.shapes; ++f)
-            j.term[(i * j.shapes + f) * N_TERMS + term] = T(j.gather[j.parameter[f]]);
-    }
-}
-
-template <class Team, class T>
-XRF_OUTLINE void find_terms(Team team, const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w) {
-    if (w.jacobian.shapes == 0) return;
-    XRF_SHARE(team, l, w.n_lines) line_terms(q, a, v, w, l);
-    if (team.leads()) {
-        for (int i = w.n_lines; i < w.peaks.n; ++i) clear_sums(w.peaks, i);
-        for (int i = w.n_lines; i < w.peaks.n; ++i) scatter_terms(q, a, v, w, i);
-    }
-    team.sync();
-}
-
-// The columns that a peak is part of, and its coefficients in them.
-template <class T> struct PeakTerms {
-    T *own, *drift, per_kev;
-    int n;
-    T *column[N_PARAMETERS];
-    T coefficient[N_PARAMETERS][N_TERMS];
-};
-
-template <class T> XRF_FN PeakTerms<T> terms_of(const XrfProblem &q, const Workspace<T> &w, int peak, int component) {
-    const Jacobian<T> &j = w.jacobian;
-    const int kind = w.peaks.kind[peak];
-    const double amplitude = j.trial[component], sign = kind & PEAK_MIRRORED ? -1.0 : 1.0;
-    PeakTerms<T> terms;
-    terms.own = j.column + (int64_t)component * j.stride;
-    terms.drift = j.drift;
-    terms.per_kev = T(sign * amplitude / w.peaks.sigma[peak]);
-    terms.n = 0;
-    if (amplitude == 0) return terms;
-    for (int f = 0; f < j.shapes; ++f) {
-        if (is_of_axis(j.parameter[f])) continue;
-        const T *from = j.term + (peak * j.shapes + f) * N_TERMS;
-        bool any = false;
-        for (int s = 0; s < N_TERMS; ++s) {
-            const T c = has_term(kind, s) ? T(amplitude) * from[s] : T(0);
-            terms.coefficient[terms.n][s] = c;
-            any = any || c != T(0);
-        }
-        terms.column[terms.n] = j.column + (int64_t)(q.n_components + f) * j.stride;
-        terms.n += any;
-    }
-    return terms;
-}
-
 // Adds the terms of the channels b < count of a window to the columns of a peak. `at` leads to the window's first.
 template <bool TAIL, bool STEP, class Team, class T>
 XRF_FN void add_terms(Team team, const PeakTerms<T> &terms, const Jacobian<T> &j, int at, int count) {
     const T *XRF_RESTRICT peak = j.basis[TERM_PEAK], *XRF_RESTRICT step = j.basis[TERM_STEP],
             *XRF_RESTRICT tail = j.basis[TERM_TAIL], *XRF_RESTRICT gamma = j.basis[TERM_GAMMA],
             *XRF_RESTRICT x = j.basis[TERM_X], *XRF_RESTRICT d0 = j.basis[TERM_D0];
-    for (int f = 0; f < terms.n; ++f) {
-        T *XRF_RESTRICT column = terms.column[f] + at;
-        const T *k = terms.coefficient[f];
-        const T of_peak = k[TERM_PEAK], of_step = k[TERM_STEP], of_tail = k[TERM_TAIL], of_gamma = k[TERM_GAMMA],
-                of_x = k[TERM_X], of_d0 = k[TERM_D0];
+    const int components = j.n - j.shapes;
+    XRF_ROLLED for (int f = 0; f < j.shapes; ++f) {
+        if (!moves<TAIL, STEP>(terms, j, f)) continue;
+        T *XRF_RESTRICT column = j.column + (int64_t)(components + f) * j.stride + at;
+        const T *k = terms.term + f * N_TERMS;
+        const T a = terms.amplitude, of_peak = a * k[TERM_PEAK], of_x = a * k[TERM_X], of_d0 = a * k[TERM_D0],
+                of_step = STEP ? a * k[TERM_STEP] : T(0), of_tail = TAIL ? a * k[TERM_TAIL] : T(0),
+                of_gamma = TAIL ? a * k[TERM_GAMMA] : T(0);
         for (int b = team.first(); b < count; b += Team::BLOCK)
             XRF_EACH_LANE(team, l) {
                 T sum = of_peak * peak[b + l] + of_x * x[b + l] + of_d0 * d0[b + l];
@@ -234,16 +115,15 @@ XRF_OUTLINE void add_columns_of(Team team, const XrfProblem &q, int i, double cu
     const PeakScalars<T> s = scalars_of(p, i, cut);
     const int k = component_of(q, w, i), first = p.first[i];
     const bool mirrored = (p.kind[i] & PEAK_MIRRORED) != 0;
-    const PeakTerms<T> terms = terms_of(q, w, i, k);
+    const PeakTerms<T> terms = terms_of(w, i, k);
     add_near<TAIL, STEP>(team, s, terms, j, first, p.count[i]);
     if (TAIL && p.far_count[i] > 0) add_far(team, s, terms, j, first, p.count[i], p.far_count[i], mirrored);
     if (STEP && team.leads()) {
         const int block = first / Team::BLOCK, blocks = j.stride / Team::BLOCK + 1;
         j.height[k * blocks + block] += T(2) * s.step;  // erfc(-inf) = 2
-        for (int f = 0; f < terms.n; ++f) {
-            const int column = (int)((terms.column[f] - j.column) / j.stride);
-            j.height[column * blocks + block] += T(2) * terms.coefficient[f][TERM_STEP];
-        }
+        for (int f = 0; f < j.shapes; ++f)
+            if (moves<TAIL, STEP>(terms, j, f))
+                j.height[(j.n - j.shapes + f) * blocks + block] += T(2) * terms.amplitude * terms.term[f * N_TERMS + TERM_STEP];
     }
 }
 

@@ -105,7 +105,7 @@ macro_rules! sources {
 const ENTRIES: (&str, &str) = ("fit.cu", include_str!("../../../kernels/fit.cu"));
 
 /// All that they include.
-const HEADERS: [(&str, &str); 25] = sources![
+const HEADERS: [(&str, &str); 27] = sources![
     "abi.h",
     "adam.cuh",
     "box.cuh",
@@ -119,6 +119,7 @@ const HEADERS: [(&str, &str); 25] = sources![
     "lineshape.cuh",
     "model.cuh",
     "newton.cuh",
+    "normal.cuh",
     "nnls.cuh",
     "objective.cuh",
     "parameters.cuh",
@@ -129,6 +130,7 @@ const HEADERS: [(&str, &str); 25] = sources![
     "snip.cuh",
     "special.cuh",
     "team.cuh",
+    "terms.cuh",
     "tile.h",
     "workspace.cuh"
 ];
