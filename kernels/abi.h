@@ -42,6 +42,7 @@ struct XrfProblem {
     const int32_t *family;    // [n_lines] XRF_ALPHA, XRF_BETA, XRF_M
     const double *start;      // [variables] first-pass values
     const double *lower, *upper, *rate;  // [variables]
+    const double *prior, *prior_width;   // [variables] centre and standard deviation of a Gaussian prior; 0: none
     const uint8_t *free;      // [variables]
     double pair_energy_ev;
     double snip_width;
@@ -55,6 +56,7 @@ struct XrfProblem {
     int32_t steps;
     XRF_FIXED(start_amplitudes);  // 0: as given, 1: non-negative least squares with the start's shapes
     XRF_FIXED(clip_net_counts);   // XRF-Maps' NNLS: counts below the background count as zero
+    XRF_FIXED(weights);           // of chi2
     float saturation;         // a channel at this count is saturated; infinity: never
 };
 
@@ -63,12 +65,13 @@ enum { XRF_TAIL_NONE = 0, XRF_TAIL_MAPS = 1, XRF_TAIL_HYPERMET = 2 };
 enum { XRF_SHIFT_LOCAL = 0, XRF_SHIFT_FIRST = 1, XRF_SHIFT_MEAN = 2 };
 enum { XRF_SNIP_SIMULTANEOUS = 0, XRF_SNIP_IN_PLACE = 1 };
 enum { XRF_BACKGROUND_NONE = 0, XRF_BACKGROUND_SNIP = 1, XRF_BACKGROUND_GIVEN = 2 };
-enum { XRF_MSE = 0 };
-enum { XRF_ADAM = 0, XRF_NNLS = 1 };
+enum { XRF_MSE = 0, XRF_POISSON = 1, XRF_CHI2 = 2 };
+enum { XRF_WEIGHTS_NONE = 0, XRF_WEIGHTS_XRF_MAPS = 1, XRF_WEIGHTS_EXPECTED = 2 };
+enum { XRF_ADAM = 0, XRF_NNLS = 1, XRF_NEWTON = 2 };
 enum { XRF_EXPONENTIAL = 0, XRF_LOGARITHM = 1, XRF_SCALED_ERFC = 2, XRF_GAUSSIAN = 3 };
 enum {
     XRF_CONVERGED = 0, XRF_STEP_LIMIT = 1, XRF_EMPTY = 2, XRF_NOT_FINITE = 3,
-    XRF_SATURATED = 4, XRF_DIVERGED = 5
+    XRF_SATURATED = 4, XRF_DIVERGED = 5, XRF_NO_DESCENT = 6, XRF_SINGULAR = 7
 };
 
 // One spectrum to work on.
@@ -81,9 +84,11 @@ struct XrfSpectrum {
 // What a fit gives back; the arrays are the caller's.
 struct XrfFit {
     double *variables;  // [variables] shape parameters, then linear amplitudes [counts]
+    double *sigma;      // [variables] their standard deviations; NaN where there is none
+    double *signed_amplitudes;  // [n_components] what one step beyond the bound at 0 makes of them
     void *fitted;       // [count] model and background
     void *background;   // [count]
-    double objective, r_squared, r_squared_log, counts;
+    double objective, r_squared, r_squared_log, deviance, counts;
     int32_t steps, status;
 };
 

@@ -65,17 +65,19 @@ XRF_FN void fit_tile(Team team, const XrfProblem &q, const XrfTile &tile, Worksp
         const T *given = tile.background ? (const T *)tile.background + (int64_t)i * q.count : nullptr;
         const double *start = tile.start + (int64_t)i * tile.start_stride;
         T *fitted = w.net;  // the amplitudes' start is done with it
-        const Verdict v = fit_spectrum(team, q, shared, counts, given, start, tile.variables + (int64_t)i * variables,
-                                       fitted, w.background, w);
+        const Found<T> found = {tile.variables + (int64_t)i * variables, tile.sigma + (int64_t)i * variables,
+                                tile.signed_amplitudes + (int64_t)i * q.n_components, fitted, w.background};
+        const Verdict v = fit_spectrum(team, q, shared, counts, given, start, found, w);
         if (team.leads()) {
             tile.objective[i] = v.objective;
             tile.r_squared[i] = v.r_squared;
             tile.r_squared_log[i] = v.r_squared_log;
+            tile.deviance[i] = v.deviance;
             tile.total_counts[i] = v.counts;
             tile.steps[i] = v.steps;
             tile.status[i] = v.status;
         }
-        if (v.status == XRF_CONVERGED || v.status == XRF_STEP_LIMIT) XRF_SHARE(team, c, q.count) {
+        if (is_fitted(v.status)) XRF_SHARE(team, c, q.count) {
             add_exactly(tile.fitted_sum + c, fitted[c]);
             add_exactly(tile.background_sum + c, w.background[c]);
         }

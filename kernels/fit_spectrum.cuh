@@ -1,6 +1,7 @@
 // One spectrum from its counts to its fit: background, start amplitudes, optimiser, verdict.
 #pragma once
 #include "adam.cuh"
+#include "errors.cuh"
 #include "model.cuh"
 #include "nnls.cuh"
 #include "objective.cuh"
@@ -15,8 +16,21 @@ template <class T> struct Shared {
 
 // The result beside the variables.
 struct Verdict {
-    double objective, r_squared, r_squared_log, counts;
+    double objective, r_squared, r_squared_log, deviance, counts;
     int32_t steps, status;
+};
+
+// Does a spectrum that ended so have a fit?
+XRF_FN bool is_fitted(int32_t status) {
+    return status == XRF_CONVERGED || status == XRF_STEP_LIMIT || status == XRF_NO_DESCENT || status == XRF_SINGULAR;
+}
+
+// Where the result goes.
+template <class T> struct Found {
+    double *variables;          // [variables] shape parameters, then linear amplitudes [counts]
+    double *sigma;              // [variables] their standard deviations; see errors.cuh
+    double *signed_amplitudes;  // [K]
+    T *fitted, *background;     // [count], background included in fitted
 };
 
 // Smallest start amplitude [counts]: from log10(0) no optimiser returns.
@@ -84,12 +98,11 @@ XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &sh
     team.sync();
 }
 
-// The objective of w.total, whose place dL/dtotal takes.
-template <class Team, class T> XRF_FN double objective(Team team, const XrfProblem &q, Workspace<T> &w) {
-    return mean_square(team, q.count, near_pointer(w.total), w.background, w.counts, near_pointer(w.weight));
+// The spectrum at variables v, amplitudes from w.amplitude, and weights of the objective that follow it.
+template <class Team, class T> XRF_FN void spectrum_anew(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    spectrum(team, q, v, w);
+    renew_trust(team, q, w);
 }
-
-XRF_FN bool is_finite(double x) { return x - x == 0; }
 
 // Adam from w.variables; the best variables that were visited are left there. Returns the status.
 template <class Team, class T>
@@ -101,7 +114,7 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
     for (;; ++step) {
         linear_amplitudes(team, q, v, w);
         spectrum(team, q, v, w);
-        const double loss = objective(team, q, w);
+        const double loss = objective(team, q, v, w, near_pointer(w.weight));
         if (!is_finite(loss)) {
             status = XRF_DIVERGED;
             break;
@@ -111,14 +124,20 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
             XRF_SHARE(team, i, n) w.best[i] = v[i];
         }
         if (step == q.steps) break;
-        if (q.tolerance > 0 && step % patience() == 0) {
-            if (step > 0 && before - best <= q.tolerance * before) {
+        if (step % patience() == 0) {
+            if (q.tolerance > 0 && step > 0 && before - best <= q.tolerance * before) {
                 status = XRF_CONVERGED;
                 break;
+            }
+            if (follows_model(q)) {
+                spectrum_anew(team, q, v, w);
+                best = objective(team, q, v, w, near_pointer(w.weight));
+                XRF_SHARE(team, i, n) w.best[i] = v[i];
             }
             before = best;
         }
         spectrum_adjoint(team, q, v, w);
+        pull_priors(team, q, v, w, w.gradient);
         adam_step(team, q, n, clock, v, w);
     }
     *steps = step;
@@ -147,18 +166,18 @@ XRF_FN void find_background(Team team, const XrfProblem &q, const SnipPlan &plan
 //   counts     [n_channels]  as recorded
 //   given      [count]       background, where the problem says it is given
 //   start      [variables]   shape parameters and log10 amplitudes
-//   variables  [variables]   out: shape parameters, then linear amplitudes [counts]
-//   fitted, background  [count]  out, background included in fitted
 template <class Team, class T>
 XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &shared, const T *counts, const T *given,
-                            const double *start, double *variables, T *fitted, T *background, Workspace<T> &w) {
+                            const double *start, const Found<T> &out, Workspace<T> &w) {
     const int n = N_PARAMETERS + q.n_components;
     const double nan = 0.0 / 0.0;
-    Verdict r = {nan, nan, nan, 0, 0, XRF_EMPTY};
-    XRF_SHARE(team, i, n) variables[i] = nan;
+    Verdict r = {nan, nan, nan, nan, 0, 0, XRF_EMPTY};
+    XRF_SHARE(team, i, n) out.variables[i] = out.sigma[i] = nan;
+    XRF_SHARE(team, k, q.n_components) out.signed_amplitudes[k] = nan;
     r.status = load_counts(team, q, counts, w, &r.counts);
     if (r.status != XRF_CONVERGED) return r;
     find_background(team, q, shared.snip, counts, given, w);
+    meet_spectrum(team, q, counts, w);
     XRF_SHARE(team, i, n) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
     team.sync();
     switch_on(team, q, w.variables, w);
@@ -174,21 +193,30 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         if (r.status == XRF_DIVERGED) return r;
         linear_amplitudes(team, q, w.variables, w);
     }
-    spectrum(team, q, w.variables, w);
-    const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts);
-    XRF_SHARE(team, c, q.count) {
-        fitted[c] = w.total[c] + w.background[c];
-        background[c] = w.background[c];
+    if (q.optimizer == XRF_NEWTON) {
+        if (!q.start_amplitudes) linear_amplitudes(team, q, w.variables, w);
+        r.status = run_newton(team, q, w, &r.steps);
+        renew_trust(team, q, w);
+    } else {
+        spectrum_anew(team, q, w.variables, w);
     }
-    r.objective = objective(team, q, w);
+    r.objective = objective(team, q, w.variables, w, w.scratch);
     if (!is_finite(r.objective)) {
         r.status = XRF_DIVERGED;
         return r;
     }
+    const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts);
     r.r_squared = quality.r_squared;
     r.r_squared_log = quality.r_squared_log;
-    XRF_SHARE(team, i, N_PARAMETERS) variables[i] = w.variables[i];
-    XRF_SHARE(team, k, q.n_components) variables[N_PARAMETERS + k] = w.amplitude[k];
+    r.deviance = reduced_deviance(team, q, w);
+    XRF_SHARE(team, i, N_PARAMETERS) out.variables[i] = w.variables[i];
+    XRF_SHARE(team, k, q.n_components) out.variables[N_PARAMETERS + k] = w.amplitude[k];
+    XRF_SHARE(team, c, q.count) {
+        out.fitted[c] = w.total[c] + w.background[c];
+        out.background[c] = w.background[c];
+    }
+    if (q.optimizer == XRF_ADAM) find_columns(team, q, w);
+    if (q.optimizer != XRF_NNLS) find_errors(team, q, out.sigma, out.signed_amplitudes, w);
     return r;
 }
 
@@ -202,6 +230,8 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
         w.counts[c] = counts && c < q.count ? counts[q.first + c] : T(0);
         w.background[c] = given && c < q.count ? given[c] : T(0);
     }
+    team.sync();
+    meet_spectrum(team, q, counts, w);
     for (int k = 0; components && k < q.n_components; ++k) {
         linear_amplitudes(team, q, v, w);
         XRF_SHARE(team, i, q.n_components) w.amplitude[i] = i == k ? w.amplitude[i] : 0.0;
@@ -210,11 +240,12 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
         XRF_SHARE(team, c, q.count) components[(int64_t)k * q.count + c] = w.model[c];
     }
     linear_amplitudes(team, q, v, w);
-    spectrum(team, q, v, w);
+    spectrum_anew(team, q, v, w);
     XRF_SHARE(team, c, q.count) total[c] = w.total[c];
-    const double loss = objective(team, q, w);
+    const double loss = objective(team, q, v, w, near_pointer(w.weight));
     if (gradient) {
         spectrum_adjoint(team, q, v, w);
+        pull_priors(team, q, v, w, w.gradient);
         XRF_SHARE(team, i, N_PARAMETERS + q.n_components) gradient[i] = w.gradient[i];
     }
     team.sync();

@@ -96,11 +96,13 @@ template <class T> void drop_shared(void *p) {
 template <class T>
 void fit(const XrfProblem *q, const void *shared, void *workspace, const XrfSpectrum *s, XrfFit *out) {
     FlushTiny flush;
+    const Found<T> found = {out->variables, out->sigma, out->signed_amplitudes, (T *)out->fitted, (T *)out->background};
     const Verdict v = fit_spectrum(Thread(), *q, *(const Shared<T> *)shared, (const T *)s->counts, (const T *)s->background,
-                                   s->start, out->variables, (T *)out->fitted, (T *)out->background, *(Workspace<T> *)workspace);
+                                   s->start, found, *(Workspace<T> *)workspace);
     out->objective = v.objective;
     out->r_squared = v.r_squared;
     out->r_squared_log = v.r_squared_log;
+    out->deviance = v.deviance;
     out->counts = v.counts;
     out->steps = v.steps;
     out->status = v.status;

@@ -1,9 +1,42 @@
 // What is minimised, and how good a fit is called.
 //
-//   mse   L = 1/n sum over the window of (M + b - y)^2,   dL/dM = 2 (M + b - y) / n,   M with escape
+//   mse      L = 1/n sum over the window of (M' + b - y)^2,                  dL/dM' = 2/n (M' + b - y)
+//   poisson  L = 2/n sum (m - y + y log(y / m)),  m = M' + b + floor,        dL/dM' = 2/n (1 - y / m)
+//   chi2     L = 1/n sum v (M' + b - y)^2,                                   dL/dM' = 2/n v (M' + b - y)
+//
+// M' is the model with escape. The floor, a ten thousandth of the mean counts of a channel, keeps a likelihood
+// finite where the model ends. The weights v of chi2:
+//
+//   none       1
+//   xrf-maps   1 / (1 + y), smoothed over five channels, over its largest value in the spectrum; 0 in the
+//              spectrum's two outermost channels on each side
+//   expected   1 / m, of the model where a step starts: constant in dL/dM', renewed from step to step, so that
+//              the end of these steps has sum (1 - y / m) dm = 0, as the smallest deviance has
 #pragma once
-#include "team.cuh"
+#include "priors.cuh"
 #include "special.cuh"
+
+// Part of the mean counts per channel that a likelihood adds to the model.
+XRF_FN double floor_share() { return 1e-4; }
+
+// m - y + y log(y / m), m > 0, y >= 0. With z = (m - y) / (m + y) it is
+// (m - y) z - 2 y z^3 (1/3 + z^2 / 5 + ...), which keeps its digits where m is near y.
+template <class T> XRF_FN T half_deviance(T m, T y) {
+    const T r = m - y, z = r / (m + y), u = z * z;
+    T p = T(1.0 / 15);
+    p = p * u + T(1.0 / 13);
+    p = p * u + T(1.0 / 11);
+    p = p * u + T(1.0 / 9);
+    p = p * u + T(1.0 / 7);
+    p = p * u + T(1.0 / 5);
+    p = p * u + T(1.0 / 3);
+    const T near = r * z - T(2) * y * z * u * p;
+    const T far = r - y * logarithm(m / (y > T(0) ? y : T(1)));
+    return u < T(0.01) ? near : far;
+}
+
+// Counts that a likelihood expects in a channel of the model and background f.
+template <class T> XRF_FN T expected(T f, T floor) { return (f > T(0) ? f : T(0)) + floor; }
 
 // L, and dL/dM into `weight`, which may be `total`. All arrays are [padded n]; channels from n on count as fitted exactly.
 template <class Team, class T>
@@ -20,6 +53,117 @@ XRF_FN double mean_square(Team team, int n, const T *total, const T *XRF_RESTRIC
             squares[j] += r * r;
         }
     return (double)team.sum(squares) / n;
+}
+
+// As mean_square, each square times its channel's trust.
+template <class Team, class T>
+XRF_FN double weighted_square(Team team, int n, const T *XRF_RESTRICT trust, const T *total,
+                              const T *XRF_RESTRICT background, const T *XRF_RESTRICT counts, T *weight) {
+    T squares[Team::LANES] = {};
+    const T scale = T(2.0 / n);
+    for (int b = team.first(); b < n; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) {
+            const int c = b + j;
+            const T inside = c < n ? T(1) : T(0);
+            const T r = inside * (total[c] + background[c] - counts[c]);
+            weight[c] = scale * trust[c] * r;
+            squares[j] += trust[c] * r * r;
+        }
+    return (double)team.sum(squares) / n;
+}
+
+// The mean deviance, and its dL/dM' into `weight`.
+template <class Team, class T>
+XRF_FN double mean_deviance(Team team, int n, T floor, const T *total, const T *XRF_RESTRICT background,
+                            const T *XRF_RESTRICT counts, T *weight) {
+    T halves[Team::LANES] = {};
+    const T scale = T(2.0 / n);
+    for (int b = team.first(); b < n; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) {
+            const int c = b + j;
+            const T inside = c < n ? T(1) : T(0);
+            const T m = expected(total[c] + background[c], floor), y = inside * counts[c];
+            weight[c] = inside * scale * (T(1) - y / m);
+            halves[j] += inside * half_deviance(m, y);
+        }
+    return 2 * (double)team.sum(halves) / n;
+}
+
+// Objective of w.total without priors, and dL/dM' into `weight`, which may be w.total.
+template <class Team, class T> XRF_FN double misfit(Team team, const XrfProblem &q, const Workspace<T> &w, T *weight) {
+    const T *total = near_pointer(w.total);
+    if (q.objective == XRF_POISSON) return mean_deviance(team, q.count, w.floor, total, w.background, w.counts, weight);
+    if (q.objective == XRF_CHI2) return weighted_square(team, q.count, w.trust, total, w.background, w.counts, weight);
+    return mean_square(team, q.count, total, w.background, w.counts, weight);
+}
+
+// Objective of w.total, which has the shapes v, and dL/dM' into `weight`, which may be w.total.
+template <class Team, class T>
+XRF_FN double objective(Team team, const XrfProblem &q, const double *v, const Workspace<T> &w, T *weight) {
+    return misfit(team, q, w, weight) + prior_square(q, v, w) / q.count;
+}
+
+// 1 / (1 + y), smoothed over five channels; y [n_channels].
+template <class T> XRF_FN T smoothed_inverse(const T *y, int n, int c) {
+    if (c < 2 || c > n - 3) return T(0);
+    T sum = T(0);
+    for (int i = c - 2; i <= c + 2; ++i) sum += T(1) / (T(1) + y[i]);
+    return (sum < T(0) ? -sum : sum) / T(5);
+}
+
+// XRF-Maps' weights of a recorded spectrum into w.trust.
+template <class Team, class T>
+XRF_FN void trust_as_xrf_maps(Team team, const XrfProblem &q, const T *counts, Workspace<T> &w) {
+    T mine = T(0);
+    XRF_SHARE(team, c, q.n_channels) {
+        const T v = smoothed_inverse(counts, q.n_channels, c);
+        mine = v > mine ? v : mine;
+    }
+    w.scratch[team.member()] = mine;
+    team.sync();
+    T most = T(0);
+    for (int i = 0; i < Team::MEMBERS; ++i) most = w.scratch[i] > most ? w.scratch[i] : most;
+    XRF_SHARE(team, c, q.count) {
+        const T v = smoothed_inverse(counts, q.n_channels, q.first + c) / most;
+        w.trust[c] = v - v == T(0) ? v : T(1);
+    }
+    team.sync();
+}
+
+// What an objective knows of a spectrum before its fit: floor and trust. w.counts are loaded; counts
+// [n_channels], or null for none.
+template <class Team, class T>
+XRF_FN void meet_spectrum(Team team, const XrfProblem &q, const T *counts, Workspace<T> &w) {
+    double sum = 0;
+    XRF_SHARE(team, c, q.count) sum += (double)w.counts[c];
+    sum = team.sum(sum);
+    const double floor = floor_share() * sum / q.count;
+    if (team.leads()) w.floor = T(floor > 1e-12 ? floor : 1e-12);
+    XRF_SHARE(team, c, padded<Team>(q.count)) w.trust[c] = T(1);
+    team.sync();
+    if (counts && q.objective == XRF_CHI2 && q.weights == XRF_WEIGHTS_XRF_MAPS) trust_as_xrf_maps(team, q, counts, w);
+    const double scale = prior_scale(team, q, w);
+    if (team.leads()) w.prior_scale = scale;
+    team.sync();
+}
+
+// Do the weights of chi2 follow the model?
+XRF_FN bool follows_model(const XrfProblem &q) { return q.objective == XRF_CHI2 && q.weights == XRF_WEIGHTS_EXPECTED; }
+
+// Renews the weights that follow the model, w.total; false when there are none.
+template <class Team, class T> XRF_FN bool renew_trust(Team team, const XrfProblem &q, Workspace<T> &w) {
+    if (!follows_model(q)) return false;
+    XRF_SIMD XRF_SHARE(team, c, q.count) w.trust[c] = T(1) / expected(w.total[c] + w.background[c], w.floor);
+    team.sync();
+    return true;
+}
+
+// Poisson deviance over the channels less the free variables; uses up w.scratch.
+template <class Team, class T> XRF_FN double reduced_deviance(Team team, const XrfProblem &q, Workspace<T> &w) {
+    int freedom = q.count;
+    for (int i = 0; i < N_PARAMETERS + q.n_components; ++i) freedom -= q.free[i] ? 1 : 0;
+    const double mean = mean_deviance(team, q.count, w.floor, w.total, w.background, w.counts, w.scratch);
+    return mean * q.count / (freedom > 1 ? freedom : 1);
 }
 
 // 1 - sum (y - f)^2 / sum (y - mean y)^2 of the counts and of log10(counts + 1), in f64. A spectrum

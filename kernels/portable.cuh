@@ -10,6 +10,7 @@
 #define XRF_FN __device__ __forceinline__
 #define XRF_METHOD __device__ __forceinline__
 #define XRF_CALL __device__ __noinline__
+#define XRF_OUTLINE __device__ __noinline__
 #define XRF_SIMD
 #define XRF_UNROLL _Pragma("unroll")
 #define XRF_ROLLED _Pragma("unroll 1")
@@ -19,6 +20,7 @@
 #define XRF_FN static inline __attribute__((always_inline))
 #define XRF_METHOD inline __attribute__((always_inline))
 #define XRF_CALL XRF_FN
+#define XRF_OUTLINE static __attribute__((noinline))
 #define XRF_SIMD _Pragma("omp simd")
 #define XRF_UNROLL _Pragma("GCC unroll 32")
 #define XRF_ROLLED

@@ -23,7 +23,9 @@ struct XrfTile {
 
     // Results of a fit.
     double *variables;          // [n_spectra, variables] shape parameters, then linear amplitudes [counts]
-    double *objective, *r_squared, *r_squared_log, *total_counts;  // [n_spectra]
+    double *sigma;              // [n_spectra, variables] their standard deviations
+    double *signed_amplitudes;  // [n_spectra, K]
+    double *objective, *r_squared, *r_squared_log, *deviance, *total_counts;  // [n_spectra]
     int32_t *steps, *status;    // [n_spectra]
     int64_t *fitted_sum, *background_sum;  // [count] of the spectra that were fitted, in units of 2^-20 counts
 

@@ -1,6 +1,7 @@
 // What one team holds while it works on one spectrum.
 #pragma once
 #include "parameters.cuh"
+#include "jacobian.cuh"
 #include "peaks.cuh"
 
 // What every peak gives back, whatever it belongs to.
@@ -35,6 +36,7 @@ template <class T> struct Workspace {
     Peaks<T> peaks;
     Scatter scatter;
     KeptShapes<T> kept;
+    Jacobian<T> jacobian;
     T *counts, *background, *net, *scratch;  // [padded count + 2 BLOCK]
     // The sum of all components; where there is no escape, `model` is `total`, and the objective puts its weights where
     // the total was, as nothing needs both.
@@ -43,6 +45,9 @@ template <class T> struct Workspace {
     int *escaped_from[2];  // [padded count + 2 BLOCK] channel whose silicon or germanium photons escape into this one
     T *step_height;        // [blocks + 1] steps that end at each block; of a CPU thread
     T *weight_below;       // [grains + 1] sum of the weights below
+    T *trust;            // [padded count + 2 BLOCK] weight of each channel's square in chi2
+    T floor;             // counts per channel that a likelihood adds to the model; see objective.cuh
+    double prior_scale;  // see priors.cuh
 
     // Lines above their edge, and what is switched on, decided once per fit from its start.
     int n_lines, kinds;
@@ -102,7 +107,7 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
     near.take(peaks, p.sums);
     near.take(peaks, p.first, p.count, p.far_count, p.kind);
     near.take(grains + 1, w.weight_below);
-    far.take(n, w.counts, w.background, w.net, w.scratch, w.unescaped);
+    far.take(n, w.counts, w.background, w.net, w.scratch, w.unescaped, w.trust);
     far.take(n, w.escaped_from[0], w.escaped_from[1]);
     far.take(peaks, p.energy, p.inv_sigma, p.gamma);
     far.take(peaks, w.line_ratio, w.line_mu, w.line_width, w.area, w.norm, w.tail_fraction,
@@ -118,5 +123,6 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
     far.take(k * k, w.factor);
     far.take(k, w.passive);
     far.take(k + 1, w.first_line);
+    carve_jacobian<Team>(q.count, q.n_lines, q.n_components, far, w.jacobian);
     w.weight = w.total;
 }

@@ -1,6 +1,6 @@
 //! Tiles put together into the maps of a scan; rank 0's share of the work.
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, s};
 
 use crate::engine::ExactSum;
 use crate::fit::TileFits;
@@ -33,11 +33,15 @@ impl Assembly {
         let maps = Maps {
             components: problem.components.clone(),
             amplitudes: stack(problem.components.len()),
+            amplitude_sigma: stack(problem.components.len()),
+            signed_amplitudes: stack(problem.components.len()),
             parameters: free.iter().map(info).collect(),
             parameter_values: stack(free.len()),
+            parameter_sigma: stack(free.len()),
             objective: image(),
             r_squared: image(),
             r_squared_log: image(),
+            deviance: image(),
             steps: Array2::zeros((rows, cols)),
             status: Array2::zeros((rows, cols)),
             total_counts: image(),
@@ -60,17 +64,29 @@ impl Assembly {
         for (i, pixel) in tile.pixels.clone().enumerate() {
             let at = [pixel / cols, pixel % cols];
             let values = tile.values.row(i);
-            for p in 0..free {
-                maps.parameter_values[[p, at[0], at[1]]] = values[p];
+            let mut values = values.iter().copied();
+            let mut put = |map: &mut Array3<f32>, n: usize| {
+                for to in map.slice_mut(s![..n, at[0], at[1]]) {
+                    *to = values.next().expect("a value per column");
+                }
+            };
+            put(&mut maps.parameter_values, free);
+            put(&mut maps.parameter_sigma, free);
+            put(&mut maps.amplitudes, k);
+            put(&mut maps.amplitude_sigma, k);
+            put(&mut maps.signed_amplitudes, k);
+            for (map, value) in [
+                &mut maps.objective,
+                &mut maps.r_squared,
+                &mut maps.r_squared_log,
+                &mut maps.deviance,
+                &mut maps.total_counts,
+            ]
+            .into_iter()
+            .zip(values)
+            {
+                map[at] = value;
             }
-            for c in 0..k {
-                maps.amplitudes[[c, at[0], at[1]]] = values[free + c];
-            }
-            let last = free + k;
-            maps.objective[at] = values[last];
-            maps.r_squared[at] = values[last + 1];
-            maps.r_squared_log[at] = values[last + 2];
-            maps.total_counts[at] = values[last + 3];
             maps.steps[at] = tile.steps[i];
             maps.status[at] = tile.status[i];
         }

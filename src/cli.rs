@@ -43,7 +43,7 @@ pub enum Command {
     ///
     /// The case is a TOML file. It must have `channels = [first, last]` (the window, counted from 0) and
     /// `[amplitudes]` in log10 counts by component (Fe, Pb_L, COHERENT_SCT_AMPLITUDE, COMPTON_AMPLITUDE), and may
-    /// have `[parameters]` by MAPS name, `observed = "FILE.npy"`, `background = "snip"` or `"none"`, `objective`,
+    /// have `[parameters]` by MAPS name, `observed = "FILE.npy"`, `background = "snip"` or `"none"`, `objective`, `weights`,
     /// `line_table = "FILE.npz"` (in place of the built-in lines), and from the configuration `compat`,
     /// `incident_kev`, `line_library`, `henke`, `[model]`, `[snip]` and `[branching]`.
     Spectrum(SpectrumArgs),

@@ -16,8 +16,9 @@ use crate::problem::Problem;
 pub struct TileFits {
     /// The pixels.
     pub pixels: Range<usize>,
-    /// By pixel: [`columns`] values in the order free shape parameters, amplitudes \[counts\], objective, R²,
-    /// R² of log counts, total counts.
+    /// By pixel: [`columns`] values in the order free shape parameters, their standard deviations, amplitudes,
+    /// their standard deviations, signed amplitudes \[counts\], objective, R², R² of log counts, reduced deviance, total
+    /// counts.
     pub values: Array2<f32>,
     /// Steps, by pixel.
     pub steps: Vec<u32>,
@@ -44,11 +45,11 @@ pub fn is_sound(counts: ArrayView1<f32>, saturation: Option<f32>) -> bool {
 const SPECTRA_AT_ONCE: usize = 64;
 
 /// Values that a pixel has beside the free parameters and the amplitudes.
-const EXTRA: usize = 4;
+const EXTRA: usize = 5;
 
 /// Width of [`TileFits::values`].
 pub fn columns(problem: &Problem) -> usize {
-    problem.free_parameters().len() + problem.components.len() + EXTRA
+    2 * problem.free_parameters().len() + 3 * problem.components.len() + EXTRA
 }
 
 /// Spectra with zeros beyond the scan's own channels, where the problem has more of them (XRF-Maps pads).
@@ -111,11 +112,16 @@ fn fill(
     free: &[usize],
     spectrum: ArrayView1<f32>,
 ) {
-    let shapes = free.iter().map(|&parameter| fits.parameters[[i, parameter]]);
-    let amplitudes = fits.amplitudes.row(i);
-    let measures = [fits.objective[i], fits.r_squared[i], fits.r_squared_log[i]];
+    let shapes = [&fits.parameters, &fits.parameter_sigma];
+    let amplitudes = [&fits.amplitudes, &fits.amplitude_sigma, &fits.signed_amplitudes];
+    let measures = [&fits.objective, &fits.r_squared, &fits.r_squared_log, &fits.deviance];
     let total = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>();
-    let all = shapes.chain(amplitudes.iter().copied()).chain(measures).chain([total]);
+    let all = shapes
+        .iter()
+        .flat_map(|of| free.iter().map(move |&p| of[[i, p]]))
+        .chain(amplitudes.iter().flat_map(|of| of.row(i)).copied())
+        .chain(measures.iter().map(|of| of[i]))
+        .chain([total]);
     for (to, value) in row.iter_mut().zip(all) {
         *to = value as f32;
     }

@@ -201,17 +201,23 @@ pub enum Status {
     Saturated = 4,
     /// The objective stopped being finite.
     Diverged = 5,
+    /// No step lowers the objective any more, though one should.
+    NoDescent = 6,
+    /// Converged, but some variables make up for each other.
+    Singular = 7,
 }
 
 impl Status {
     /// All codes, in order.
-    pub const ALL: [Status; 6] = [
+    pub const ALL: [Status; 8] = [
         Status::Converged,
         Status::StepLimit,
         Status::Empty,
         Status::NotFinite,
         Status::Saturated,
         Status::Diverged,
+        Status::NoDescent,
+        Status::Singular,
     ];
 
     /// The status of a code.
@@ -225,7 +231,8 @@ impl Status {
 
     /// True when the spectrum has a fit.
     pub fn is_fitted(self) -> bool {
-        matches!(self, Status::Converged | Status::StepLimit)
+        use Status::{Converged, NoDescent, Singular, StepLimit};
+        matches!(self, Converged | StepLimit | NoDescent | Singular)
     }
 
     /// The code's meaning, for result files and the summary.
@@ -237,6 +244,8 @@ impl Status {
             Status::NotFinite => "a count is NaN, infinite or negative",
             Status::Saturated => "a channel is saturated",
             Status::Diverged => "the fit diverged",
+            Status::NoDescent => "no step lowers the objective",
+            Status::Singular => "some variables make up for each other",
         }
     }
 }

@@ -36,6 +36,15 @@ pub struct Line {
     pub family: Family,
 }
 
+/// What was known of a variable before the fit: a Gaussian, in the variable's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prior {
+    /// Its centre.
+    pub center: f64,
+    /// Its standard deviation, above 0.
+    pub width: f64,
+}
+
 /// One fitted variable: start, bounds, whether it moves, and Adam's learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variable {
@@ -49,6 +58,8 @@ pub struct Variable {
     pub free: bool,
     /// Learning rate per step.
     pub rate: f64,
+    /// What is known of it already; of shape parameters.
+    pub prior: Option<Prior>,
 }
 
 /// Shape of the low-energy tail.
@@ -128,15 +139,23 @@ impl Precision {
 pub enum Objective {
     /// Mean over the window's channels of (model + background - counts)².
     Mse = 0,
+    /// Mean over the channels of the Poisson deviance.
+    Poisson = 1,
+    /// As the mean squared error, each channel with its weight.
+    Chi2 = 2,
 }
 
-impl Objective {
-    /// Unit of its value.
-    pub const fn unit(self) -> &'static str {
-        match self {
-            Objective::Mse => "counts^2",
-        }
-    }
+/// Weights of the channels in [`Objective::Chi2`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(i32)]
+pub enum Weights {
+    /// All alike.
+    None = 0,
+    /// 1 / (1 + counts), smoothed over five channels, over the spectrum's largest (XRF-Maps).
+    XrfMaps = 1,
+    /// 1 / (model + background), of the model where a step starts; Adam renews them every 50 steps.
+    Expected = 2,
 }
 
 /// What minimises.
@@ -148,6 +167,8 @@ pub enum Optimizer {
     Adam = 0,
     /// Amplitudes alone, by non-negative linear least squares with the shapes as they start.
     Nnls = 1,
+    /// Newton's method on shape parameters and amplitudes that are not below 0.
+    Newton = 2,
 }
 
 /// The resolved fit of one detector.
@@ -185,6 +206,8 @@ pub struct Problem {
     pub snip_width: f64,
     /// What is minimised.
     pub objective: Objective,
+    /// Weights of the channels, where that is [`Objective::Chi2`].
+    pub weights: Weights,
     /// What minimises.
     pub optimizer: Optimizer,
     /// Steps of the optimiser.
@@ -223,6 +246,14 @@ impl Problem {
     /// First-pass values of all variables: shape parameters, then log10 amplitudes.
     pub fn start_values(&self) -> impl Iterator<Item = f64> {
         self.parameters.iter().chain(&self.amplitudes).map(|v| v.start)
+    }
+
+    /// Unit of the objective's value.
+    pub const fn objective_unit(&self) -> &'static str {
+        match (self.objective, self.weights) {
+            (Objective::Poisson, _) | (Objective::Chi2, Weights::Expected) => "1",
+            _ => "counts^2",
+        }
     }
 
     /// Indices of the free shape parameters.

@@ -11,7 +11,7 @@ use xrfit::config::{self, Choices, Compat, Detector, Free, PAPER, Resolved, Sett
 use xrfit::error::Result;
 use xrfit::kernels;
 use xrfit::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate};
-use xrfit::problem::{EscapeShift, Optimizer, Precision, SnipOrder};
+use xrfit::problem::{EscapeShift, Optimizer, Precision, SnipOrder, Weights};
 
 /// A folder with a configuration and an override file; either text may be empty for none.
 struct Case {
@@ -482,4 +482,22 @@ fn check_says_what_each_line_means() {
     ] {
         assert!(text.contains(expected), "{expected} is not in:\n{text}");
     }
+}
+
+#[test]
+fn a_prior_stands_around_the_value_and_follows_a_calibration() {
+    let config = "elements = [\"Fe\"]\nincident_kev = 10\n[fit]\nobjective = \"chi2\"\n\
+                  [parameters]\nENERGY_OFFSET = { value = 0.01, prior_width = 0.005 }\n";
+    let settings = case(config, "").settings();
+    let offset = kernels::known_parameter("ENERGY_OFFSET");
+    let prior =
+        |settings: &Settings| settings.parameters[offset].prior.map(|p| (p.center, p.width));
+    assert_eq!(prior(&settings), Some((0.01, 0.005)));
+    let mut values: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
+    values[offset] = -0.02;
+    assert_eq!(prior(&settings.with_calibrated(&values)), Some((-0.02, 0.005)));
+    assert_eq!(prior(&settings.of_first_pass()), None, "the first pass finds the centre");
+    assert_eq!(settings.fit.weights, Weights::Expected);
+    let message = case(&config.replace("0.005", "-1"), "").message(&Choices::default());
+    assert!(message.contains("ENERGY_OFFSET") && message.contains("prior_width"), "{message}");
 }

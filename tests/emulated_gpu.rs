@@ -182,8 +182,10 @@ fn fits_backgrounds_and_status_codes_are_those_of_the_cpu_engine() {
         let background = numbers.take(4 * n);
         is("SNIP").with(&background[..3 * n], snip.as_slice().expect("in order"));
         let values = numbers.take(4 * variables);
-        let [objective, r_squared, r_squared_log, _, steps, status] =
-            [(); 6].map(|()| numbers.take(4));
+        // their errors, which tests/newton.rs compares
+        numbers.take(4 * (variables + problem.components.len()));
+        let [objective, r_squared, r_squared_log, deviance, _, steps, status] =
+            [(); 7].map(|()| numbers.take(4));
         let codes: Vec<f64> = expected.status.iter().map(|&s| f64::from(s as u8)).collect();
         assert_eq!(status, codes, "{}, {way:?}: status", case.name);
         for i in 0..2 {
@@ -193,6 +195,7 @@ fn fits_backgrounds_and_status_codes_are_those_of_the_cpu_engine() {
             let allowed = if way.precision() == Precision::F32 { 1e-4 } else { 1e-9 };
             let [found, wanted] = [r_squared_log[i], expected.r_squared_log[i]];
             is("log R²").by(&[found], &[wanted], &[wanted.abs()], allowed);
+            is("deviance").with(&deviance[i..=i], &[expected.deviance[i]]);
             assert_eq!(steps[i], f64::from(expected.steps[i]), "{}, {way:?}: steps", case.name);
         }
         assert!(

@@ -159,8 +159,13 @@ fn bad_pixels_are_nan_with_a_status_and_output_is_kept() {
         file.dataset("MAPS/XRF_Analyzed/NNLS/xrfit/Status").unwrap().read_raw().unwrap();
     let made: Vec<u8> = truth.dataset("truth/status").unwrap().read_raw().unwrap();
     assert_eq!(status, made, "status of each pixel");
-    for (name, planes) in [("Counts", 6), ("Objective", 1), ("R_Squared", 1), ("R_Squared_Log", 1)]
-    {
+    for (name, planes) in [
+        ("Counts", 6),
+        ("Objective", 1),
+        ("R_Squared", 1),
+        ("R_Squared_Log", 1),
+        ("Reduced_Deviance", 1),
+    ] {
         let map = file.dataset(&format!("MAPS/XRF_Analyzed/NNLS/xrfit/{name}")).unwrap();
         let values: Vec<f32> = map.read_raw().unwrap();
         assert_eq!(values.len(), planes * status.len(), "{name}: elements and scatter by pixel");

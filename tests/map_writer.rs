@@ -24,11 +24,15 @@ fn detector(value: f32) -> MapFile {
         maps: Maps {
             components: vec!["Ca".into(), "Fe".into()],
             amplitudes: stack(2),
+            amplitude_sigma: stack(2),
+            signed_amplitudes: stack(2),
             parameters: vec![("ENERGY_OFFSET".into(), "keV".into())],
             parameter_values: stack(1),
+            parameter_sigma: stack(1),
             objective: image(),
             r_squared: image(),
             r_squared_log: image(),
+            deviance: image(),
             steps: Array2::zeros(MAP),
             status: Array2::zeros(MAP),
             total_counts: image(),
@@ -99,6 +103,8 @@ fn a_sum_adds_counts_and_averages_clocks() {
     assert_eq!(sum.maps.amplitudes[[1, 3, 5]], 9.0, "amplitude");
     assert_eq!(sum.maps.total_counts[at], 9.0, "counts");
     assert_eq!(sum.maps.parameter_values[[0, 3, 5]], 3.0, "shape");
+    let sigma = sum.maps.amplitude_sigma[[1, 3, 5]];
+    assert!((sigma - 41f32.sqrt()).abs() < 1e-5, "sigma of an amplitude is {sigma}, of 1, 2 and 6");
     assert_eq!(sum.times.real.expect("real time")[at], 3.0, "real time");
     assert_eq!(sum.times.input_rate.expect("input rate")[at], 9.0, "input rate");
     assert_eq!(sum.summed.spectrum[7], 9.0, "summed spectrum");

@@ -26,6 +26,10 @@ value_enum! {
     ObjectiveArg for Objective {
         /// Mean squared error.
         Mse,
+        /// Poisson deviance: right for few counts.
+        Poisson,
+        /// Squares with the weights of fit.weights.
+        Chi2,
     }
 }
 value_enum! {
@@ -35,6 +39,8 @@ value_enum! {
         Adam,
         /// Amplitudes alone, non-negative linear least squares.
         Nnls,
+        /// Newton on shapes and non-negative amplitudes, to the end in a few steps.
+        Newton,
     }
 }
 value_enum! {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::constants::MOST_CHANNELS;
 use crate::error::{Error, Result};
 use crate::lines;
-use crate::problem::{Background, Objective, Problem};
+use crate::problem::{Background, Objective, Problem, Weights};
 
 use super::choices::{Choices, Compat, ParameterName};
 use super::components::Origin;
@@ -43,6 +43,7 @@ struct RawCase {
     line_table: Option<PathBuf>,
     observed: Option<PathBuf>,
     objective: Option<Objective>,
+    weights: Option<Weights>,
     background: Option<Background>,
 }
 
@@ -120,6 +121,7 @@ impl RawCase {
                 min_kev: Some(EVERYWHERE_KEV[0]),
                 max_kev: Some(EVERYWHERE_KEV[1]),
                 objective: self.objective,
+                weights: self.weights,
                 background: self.background,
                 ..RawFit::default()
             },

@@ -2,7 +2,7 @@
 
 use crate::constants::Crystal;
 use crate::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate, Switches};
-use crate::problem::{EscapeShift, SnipOrder};
+use crate::problem::{EscapeShift, SnipOrder, Weights};
 
 use super::choices::Compat;
 
@@ -15,6 +15,7 @@ pub(super) struct Defaults {
     /// Spectra are extended to this many channels with zeros; 0: not.
     pub pad_channels: usize,
     pub clip_net_counts: bool,
+    pub weights: Weights,
     pub f_tail_linear: f64,
 }
 
@@ -37,6 +38,7 @@ pub(super) fn defaults(compat: Option<Compat>, crystal: Crystal) -> Defaults {
             snip_order: SnipOrder::Simultaneous,
             pad_channels: 0,
             clip_net_counts: false,
+            weights: Weights::Expected,
             // MAPS' 0.001 would give iron a tail of 12 % with silicon's true mu of 117 cm²/g
             f_tail_linear: 0.0,
         },
@@ -53,6 +55,7 @@ pub(super) fn defaults(compat: Option<Compat>, crystal: Crystal) -> Defaults {
             snip_order: SnipOrder::InPlace,
             pad_channels: 2048,
             clip_net_counts: true,
+            weights: Weights::XrfMaps,
             f_tail_linear: 0.001,
         },
         Some(Compat::Mapstorch) => Defaults {
@@ -68,6 +71,7 @@ pub(super) fn defaults(compat: Option<Compat>, crystal: Crystal) -> Defaults {
             snip_order: SnipOrder::Simultaneous,
             pad_channels: 0,
             clip_net_counts: false,
+            weights: Weights::Expected,
             f_tail_linear: 0.0,
         },
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::kernels::{self, ParameterInfo};
-use crate::problem::Variable;
+use crate::problem::{Prior, Variable};
 
 use super::choices::{DEFAULT_FREE, Free, PAPER, ParameterName};
 use super::override_file::{Given, OverrideFile};
@@ -70,7 +70,11 @@ pub(super) fn resolve(inputs: &Inputs, notes: &mut Vec<String>) -> Result<Vec<Va
             if !start.is_finite() || !rate.is_finite() || rate < 0.0 {
                 return Err(inputs.refuse(info.name, "a number is infinite, negative or none"));
             }
-            Ok(Variable { start, lower, upper, free: inputs.is_free(name), rate })
+            let prior = raw.prior_width.map(|width| Prior { center: start, width });
+            if prior.is_some_and(|prior| !(prior.width.is_finite() && prior.width > 0.0)) {
+                return Err(inputs.refuse(info.name, "its prior_width must be a number above 0"));
+            }
+            Ok(Variable { start, lower, upper, free: inputs.is_free(name), rate, prior })
         })
         .collect()
 }

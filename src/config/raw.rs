@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate};
-use crate::problem::{Background, EscapeShift, Objective, Optimizer, Precision, SnipOrder, Tail};
+use crate::problem::{
+    Background, EscapeShift, Objective, Optimizer, Precision, SnipOrder, Tail, Weights,
+};
 
 use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Start};
 
@@ -62,6 +64,7 @@ pub(super) struct RawFit {
     pub max_kev: Option<f64>,
     pub free: Option<Free>,
     pub objective: Option<Objective>,
+    pub weights: Option<Weights>,
     pub optimizer: Option<Optimizer>,
     pub iterations: Option<usize>,
     pub tolerance: Option<f64>,
@@ -89,6 +92,7 @@ pub(super) struct RawParameter {
     pub max: Option<f64>,
     pub free: Option<bool>,
     pub rate: Option<f64>,
+    pub prior_width: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -117,7 +121,7 @@ impl<'de> Visitor<'de> for NumberOrTable {
     type Value = RawParameter;
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("a number, or a table with value, min, max, free and rate")
+        f.write_str("a number, or a table with value, min, max, free, rate and prior_width")
     }
 
     fn visit_f64<E>(self, value: f64) -> std::result::Result<RawParameter, E> {

@@ -24,7 +24,7 @@ const fn key(
 }
 
 #[rustfmt::skip]
-const KEYS: [Key; 39] = [
+const KEYS: [Key; 41] = [
     key("compat", "none", "", "follow the conventions of `xrf-maps` or `mapstorch` where no other key says otherwise"),
     key("elements", "the override file's", "", "what to fit: `Fe` K lines, `Pb_L` L lines, `Pb_M` M lines, `Si_Cl` pile-up"),
     key("incident_kev", "the override file's, else the scan's", "keV", "incident photon energy"),
@@ -44,9 +44,10 @@ const KEYS: [Key; 39] = [
     key("fit.min_kev", "1", "keV", "lower end of the fit window"),
     key("fit.max_kev", "incident + 1", "keV", "upper end of the fit window"),
     key("fit.free", "`default`", "", "free shape parameters: `none`, `default` (ENERGY_OFFSET ENERGY_SLOPE FWHM_OFFSET FWHM_FANOPRIME, changed by the override file's `_FITTING` tags), `paper` (MapsTorch's twelve) or a list"),
-    key("fit.objective", "`mse`", "", "what is minimised"),
-    key("fit.optimizer", "`adam`", "", "`adam`, or `nnls`: amplitudes alone"),
-    key("fit.iterations", "500", "steps", "most steps of the optimiser"),
+    key("fit.objective", "`mse`", "", "what is minimised: `mse` (mean squared error), `poisson` (deviance) or `chi2` (weighted squares)"),
+    key("fit.weights", "`expected`; xrf-maps: `xrf-maps`", "", "weights of `chi2`: `expected` (1 over the model with background, renewed as the fit goes), `xrf-maps` (smoothed 1/(1 + counts)) or `none`"),
+    key("fit.optimizer", "`adam`", "", "`adam`; `newton`: to the end in a few steps, amplitudes not below 0; or `nnls`: amplitudes alone"),
+    key("fit.iterations", "500", "steps", "most steps of the optimiser; newton needs 5 to 20"),
     key("fit.tolerance", "1e-5", "1", "relative gain over 50 steps below which a fit ends; 0: never"),
     key("fit.background", "`snip`", "", "`snip` or `none`"),
     key("fit.precision", "`f32`", "", "arithmetic: `f32` or `f64`"),
@@ -61,6 +62,7 @@ const KEYS: [Key; 39] = [
     key("parameters.NAME.max", "see the parameters", "", "upper bound, in the parameter's unit"),
     key("parameters.NAME.free", "by `fit.free`", "", "fitted, whatever `fit.free` says"),
     key("parameters.NAME.rate", "see the parameters", "", "Adam's learning rate, in the parameter's unit per step"),
+    key("parameters.NAME.prior_width", "none", "", "standard deviation of what is known of it already, around its value or what the first pass finds, in its unit"),
     key("branching.COMPONENT.lines", "all 1", "1", "factor of each line over MAPS' literature value (4 for K, 12 for L, 4 for M)"),
     key("branching.COMPONENT.families", "all 1", "1", "factors of the L1, L2 and L3 lines"),
     key("branching.COMPONENT.width", "1", "1", "multiplier of the tail length"),

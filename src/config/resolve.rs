@@ -212,6 +212,7 @@ impl Merge<'_> {
         Ok(Fit {
             window_kev: [low, high],
             objective: choices.objective.or(raw.objective).unwrap_or(Objective::Mse),
+            weights: raw.weights.unwrap_or(defaults.weights),
             optimizer: choices.optimizer.or(raw.optimizer).unwrap_or(Optimizer::Adam),
             iterations,
             tolerance,

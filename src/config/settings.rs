@@ -8,8 +8,8 @@ use crate::constants::Crystal;
 use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Component, Conditions, LibraryFiles, LineLibrary, Switches};
 use crate::problem::{
-    Background, EscapeShift, Line, Objective, Optimizer, Precision, Problem, SnipOrder, Tail,
-    Variable,
+    Background, EscapeShift, Line, Objective, Optimizer, Precision, Prior, Problem, SnipOrder,
+    Tail, Variable, Weights,
 };
 
 use super::choices::{Compat, Detector, Free, ParameterName, Start};
@@ -18,7 +18,7 @@ use super::raw::Raw;
 
 /// log10 counts: start, bounds (MAPS) and Adam's rate (MapsTorch) of every amplitude.
 const AMPLITUDE: Variable =
-    Variable { start: 0.0, lower: -11.0, upper: 20.0, free: true, rate: 1e-2 };
+    Variable { start: 0.0, lower: -11.0, upper: 20.0, free: true, rate: 1e-2, prior: None };
 
 /// Rest energy of the electron \[keV\], as the Compton peak of the model has it.
 const ELECTRON_KEV: f64 = 511.0;
@@ -51,6 +51,8 @@ pub struct Fit {
     pub window_kev: [f64; 2],
     /// What is minimised.
     pub objective: Objective,
+    /// Weights of the channels in chi2.
+    pub weights: Weights,
     /// What minimises.
     pub optimizer: Optimizer,
     /// Steps of the optimiser.
@@ -123,6 +125,7 @@ impl Settings {
             parameter.start = value;
             parameter.lower = parameter.lower.min(value);
             parameter.upper = parameter.upper.max(value);
+            parameter.prior = parameter.prior.map(|prior| Prior { center: value, ..prior });
         }
         settings.calibration_given = true;
         settings
@@ -139,6 +142,7 @@ impl Settings {
         settings.fit.optimizer = Optimizer::Adam;
         for (i, parameter) in settings.parameters.iter_mut().enumerate() {
             parameter.free = self.first_pass_free.iter().any(|name| name.index() == i);
+            parameter.prior = None;
         }
         settings
     }
@@ -209,6 +213,7 @@ impl Settings {
             snip_order: self.snip.order,
             snip_width: self.snip.width,
             objective: self.fit.objective,
+            weights: self.fit.weights,
             optimizer: self.fit.optimizer,
             steps: self.fit.iterations,
             tolerance: self.fit.tolerance,
@@ -230,6 +235,7 @@ impl Settings {
         let mut parameters = problem.parameters.clone();
         for (parameter, moved) in parameters.iter_mut().zip(&settings.parameters) {
             parameter.start = moved.start;
+            parameter.prior = moved.prior;
         }
         Ok(Problem { first, count, parameters, ..problem.clone() })
     }

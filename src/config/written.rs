@@ -20,6 +20,7 @@ impl From<Settings> for Raw {
             max: Some(v.upper),
             free: None,
             rate: Some(v.rate),
+            prior_width: v.prior.map(|prior| prior.width),
         };
         let names = all_names();
         let first_pass = if s.calibration_given { FirstPass::Skip } else { FirstPass::Run };
@@ -46,6 +47,7 @@ impl From<Settings> for Raw {
                 max_kev: Some(s.fit.window_kev[1]),
                 free: Some(Free::List(ParameterName::known(&free))),
                 objective: Some(s.fit.objective),
+                weights: Some(s.fit.weights),
                 optimizer: Some(s.fit.optimizer),
                 iterations: Some(s.fit.iterations),
                 tolerance: Some(s.fit.tolerance),

@@ -146,12 +146,22 @@ pub struct Fits {
     pub parameters: Array2<f64>,
     /// Net counts in each component's first line, `[n, components]` \[counts\].
     pub amplitudes: Array2<f64>,
+    /// Standard deviations of the free shape parameters, `[n, parameters]`; NaN of the others.
+    pub parameter_sigma: Array2<f64>,
+    /// Standard deviations of the amplitudes, `[n, components]` \[counts\]; NaN after [`Optimizer::Nnls`].
+    ///
+    /// [`Optimizer::Nnls`]: crate::problem::Optimizer::Nnls
+    pub amplitude_sigma: Array2<f64>,
+    /// Amplitudes that may be below 0, `[n, components]` \[counts\]: without bias, to be averaged; NaN as above.
+    pub signed_amplitudes: Array2<f64>,
     /// Objective at the end, `[n]`.
     pub objective: Array1<f64>,
     /// R² of the counts in the window, `[n]`.
     pub r_squared: Array1<f64>,
     /// R² of log10(counts + 1), `[n]`.
     pub r_squared_log: Array1<f64>,
+    /// Poisson deviance over the window's channels less the free variables, `[n]`.
+    pub deviance: Array1<f64>,
     /// Steps taken, `[n]`.
     pub steps: Array1<u32>,
     /// How each ended, `[n]`.
@@ -170,9 +180,13 @@ impl Fits {
         Self {
             parameters: Array2::from_elem((n, p), f64::NAN),
             amplitudes: Array2::from_elem((n, k), f64::NAN),
+            parameter_sigma: Array2::from_elem((n, p), f64::NAN),
+            amplitude_sigma: Array2::from_elem((n, k), f64::NAN),
+            signed_amplitudes: Array2::from_elem((n, k), f64::NAN),
             objective: nan(),
             r_squared: nan(),
             r_squared_log: nan(),
+            deviance: nan(),
             steps: Array1::zeros(n),
             status: vec![Status::Empty; n],
             fitted: ExactSum::zeros(problem.count),
@@ -185,9 +199,13 @@ impl Fits {
         let rows = first..first + part.status.len();
         self.parameters.slice_mut(s![rows.clone(), ..]).assign(&part.parameters);
         self.amplitudes.slice_mut(s![rows.clone(), ..]).assign(&part.amplitudes);
+        self.parameter_sigma.slice_mut(s![rows.clone(), ..]).assign(&part.parameter_sigma);
+        self.amplitude_sigma.slice_mut(s![rows.clone(), ..]).assign(&part.amplitude_sigma);
+        self.signed_amplitudes.slice_mut(s![rows.clone(), ..]).assign(&part.signed_amplitudes);
         self.objective.slice_mut(s![rows.clone()]).assign(&part.objective);
         self.r_squared.slice_mut(s![rows.clone()]).assign(&part.r_squared);
         self.r_squared_log.slice_mut(s![rows.clone()]).assign(&part.r_squared_log);
+        self.deviance.slice_mut(s![rows.clone()]).assign(&part.deviance);
         self.steps.slice_mut(s![rows.clone()]).assign(&part.steps);
         self.status[rows].copy_from_slice(&part.status);
         self.fitted.merge(&part.fitted);

@@ -53,12 +53,21 @@ fn gather(problem: &Problem, chunks: Vec<Chunk>) -> Fits {
     let table = |first: usize, n: usize| {
         Array2::from_shape_fn((ones.len(), n), |(i, j)| ones[i].variables[first + j])
     };
+    let sigmas = |first: usize, n: usize| {
+        Array2::from_shape_fn((ones.len(), n), |(i, j)| ones[i].sigma[first + j])
+    };
     Fits {
         parameters: table(0, p),
         amplitudes: table(p, k),
+        parameter_sigma: sigmas(0, p),
+        amplitude_sigma: sigmas(p, k),
+        signed_amplitudes: Array2::from_shape_fn((ones.len(), k), |(i, j)| {
+            ones[i].signed_amplitudes[j]
+        }),
         objective: ones.iter().map(|o| o.objective).collect(),
         r_squared: ones.iter().map(|o| o.r_squared).collect(),
         r_squared_log: ones.iter().map(|o| o.r_squared_log).collect(),
+        deviance: ones.iter().map(|o| o.deviance).collect(),
         steps: ones.iter().map(|o| o.steps).collect(),
         status: ones.iter().map(|o| o.status).collect(),
         fitted,

@@ -10,7 +10,7 @@ pub(crate) struct LaidOut {
     pub raw: RawProblem,
     lines: [Vec<f64>; 5],
     indices: [Vec<i32>; 2],
-    variables: [Vec<f64>; 4],
+    variables: [Vec<f64>; 6],
     free: Vec<u8>,
 }
 
@@ -39,6 +39,8 @@ impl LaidOut {
             all().map(|v| v.lower).collect(),
             all().map(|v| v.upper).collect(),
             all().map(|v| v.rate).collect(),
+            all().map(|v| v.prior.map_or(0.0, |p| p.center)).collect(),
+            all().map(|v| v.prior.map_or(0.0, |p| p.width)).collect(),
         ];
         let free: Vec<u8> = all().map(|v| u8::from(v.free)).collect();
         let index = |i: Option<usize>| i.map_or(-1, |i| i as i32);
@@ -61,6 +63,8 @@ impl LaidOut {
             lower: variables[1].as_ptr(),
             upper: variables[2].as_ptr(),
             rate: variables[3].as_ptr(),
+            prior: variables[4].as_ptr(),
+            prior_width: variables[5].as_ptr(),
             free: free.as_ptr(),
             pair_energy_ev: p.pair_energy_ev,
             snip_width: p.snip_width,
@@ -74,6 +78,7 @@ impl LaidOut {
             steps: p.steps as i32,
             start_amplitudes: i32::from(p.solve_start),
             clip_net_counts: i32::from(p.clip_net_counts),
+            weights: p.weights as i32,
             saturation: p.saturation.unwrap_or(f32::INFINITY),
         };
         Self { raw, lines, indices, variables, free }
@@ -113,9 +118,11 @@ impl LaidOut {
             lower: f64_at(6),
             upper: f64_at(7),
             rate: f64_at(8),
-            component: i32_at(9),
-            family: i32_at(10),
-            free: (address + places[11] as u64) as *const u8,
+            prior: f64_at(9),
+            prior_width: f64_at(10),
+            component: i32_at(11),
+            family: i32_at(12),
+            free: (address + places[13] as u64) as *const u8,
             ..self.raw
         }
     }

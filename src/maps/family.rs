@@ -5,7 +5,7 @@ use ndarray::{Array2, Array3, Zip};
 use super::{MapFile, Maps, Summed};
 use crate::scan::Times;
 
-/// The sum of several detectors: amplitudes, counts, rates and summed spectra added, NaN where one has no fit;
+/// The sum of several detectors: amplitudes, their variances, counts, rates and summed spectra added, NaN where one has no fit;
 /// clock times, quality and shapes averaged; the worst status. The live time is the one that makes the added
 /// counts into the added rates, and the output rate the one that goes with it, so that who reads the file again
 /// finds the same live time. Energies and the table of parameters are the first
@@ -34,21 +34,31 @@ pub fn sum(all: &[MapFile]) -> Option<MapFile> {
 
 fn add_maps(sum: &mut Maps, other: &Maps) {
     sum.amplitudes += &other.amplitudes;
+    sum.signed_amplitudes += &other.signed_amplitudes;
+    add_sigma(&mut sum.amplitude_sigma, &other.amplitude_sigma);
     sum.total_counts += &other.total_counts;
     if sum.parameters == other.parameters {
         sum.parameter_values += &other.parameter_values;
+        add_sigma(&mut sum.parameter_sigma, &other.parameter_sigma);
     } else {
         // shapes that were free in some only have no mean
         sum.parameters.clear();
         let (rows, cols) = sum.status.dim();
         sum.parameter_values = Array3::zeros((0, rows, cols));
+        sum.parameter_sigma = Array3::zeros((0, rows, cols));
     }
     sum.objective += &other.objective;
     sum.r_squared += &other.r_squared;
     sum.r_squared_log += &other.r_squared_log;
+    sum.deviance += &other.deviance;
     sum.live_time = added(sum.live_time.take(), other.live_time.as_ref());
     sum.status.zip_mut_with(&other.status, |a, &b| *a = (*a).max(b));
     sum.steps.zip_mut_with(&other.steps, |a, &b| *a = (*a).max(b));
+}
+
+/// Standard deviations of a sum: its parts are independent.
+fn add_sigma(sum: &mut Array3<f32>, other: &Array3<f32>) {
+    sum.zip_mut_with(other, |a, &b| *a = a.hypot(b));
 }
 
 fn add_spectra(sum: &mut Summed, other: &Summed) {
@@ -97,7 +107,10 @@ fn add_rates(sum: &mut MapFile, all: &[MapFile]) {
 fn average(sum: &mut MapFile, n: f32) {
     let MapFile { maps, times, .. } = sum;
     maps.parameter_values /= n;
-    for mean in [&mut maps.objective, &mut maps.r_squared, &mut maps.r_squared_log] {
+    maps.parameter_sigma /= n;
+    for mean in
+        [&mut maps.objective, &mut maps.r_squared, &mut maps.r_squared_log, &mut maps.deviance]
+    {
         *mean /= n;
     }
     // the detectors count at the same time

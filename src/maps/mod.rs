@@ -31,16 +31,24 @@ pub struct Maps {
     pub components: Vec<String>,
     /// Net counts in each component's first line, `[K, row, col]` \[counts\].
     pub amplitudes: Array3<f32>,
+    /// Standard deviations of the amplitudes, `[K, row, col]` \[counts\]; NaN where a fit has none, as linear ones.
+    pub amplitude_sigma: Array3<f32>,
+    /// Amplitudes that may be below 0, `[K, row, col]` \[counts\]: without bias, to be averaged over pixels.
+    pub signed_amplitudes: Array3<f32>,
     /// Free shape parameters: MAPS name and unit, length P.
     pub parameters: Vec<(String, String)>,
     /// Their fitted values, `[P, row, col]`.
     pub parameter_values: Array3<f32>,
+    /// Their standard deviations, `[P, row, col]`.
+    pub parameter_sigma: Array3<f32>,
     /// The objective at the end, `[row, col]`, in `objective_unit`.
     pub objective: Array2<f32>,
     /// Coefficient of determination of the counts in the fit window, `[row, col]` \[1\].
     pub r_squared: Array2<f32>,
     /// The same of log10(counts + 1), `[row, col]` \[1\].
     pub r_squared_log: Array2<f32>,
+    /// Poisson deviance over the channels less the free variables, `[row, col]` \[1\].
+    pub deviance: Array2<f32>,
     /// Optimiser steps taken, `[row, col]`.
     pub steps: Array2<u32>,
     /// How the fit ended, `[row, col]`; codes in [`crate::kernels::Status`].

@@ -182,11 +182,11 @@ fn finish(
         });
     Ok(MapFile {
         analysis: match problem.optimizer {
-            Optimizer::Adam => Analysis::Fitted,
+            Optimizer::Adam | Optimizer::Newton => Analysis::Fitted,
             Optimizer::Nnls => Analysis::Nnls,
         },
         maps: assembly.into_maps(),
-        objective_unit: problem.objective.unit().into(),
+        objective_unit: problem.objective_unit().into(),
         status_meanings: Status::ALL.map(|s| (s as u8, s.meaning().to_string())).to_vec(),
         summed,
         parameters: parameters.collect(),

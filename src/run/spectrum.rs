@@ -81,7 +81,7 @@ fn evaluate(args: &SpectrumArgs, case: &Case, observed: Option<Array1<f64>>) -> 
         sum: found.total,
         background,
         observed: observed.map(|y| (y.slice(window).to_owned(), found.objective)),
-        objective_unit: problem.objective.unit().into(),
+        objective_unit: problem.objective_unit().into(),
         parameters: kernels::parameters().iter().map(|p| p.name.to_string()).collect(),
         gradient: args.gradient.then(|| (parameters.to_owned(), amplitudes.to_owned())),
     })

@@ -107,7 +107,7 @@ impl Loaded<'_> {
         let mut all = self.arrays.counts(self.tile.total, self.way.precision())?;
         self.run("fit")?;
         let t = &self.tile;
-        for address in [t.variables].into_iter().chain(t.measures) {
+        for address in [t.variables].into_iter().chain(t.errors).chain(t.measures) {
             all.extend(self.arrays.numbers(address, f64::from_le_bytes)?);
         }
         for address in t.codes {
@@ -186,14 +186,20 @@ impl Arrays<'_> {
         let of_lines: [fn(&Line) -> f64; 5] =
             [|l| l.energy, |l| l.ratio, |l| l.mu, |l| l.width, |l| l.edge];
         let indices: [fn(&Line) -> i32; 2] = [|l| l.component as i32, |l| l.family as i32];
-        let variables: [fn(&Variable) -> f64; 4] =
-            [|v| v.start, |v| v.lower, |v| v.upper, |v| v.rate];
+        let variables: [fn(&Variable) -> f64; 6] = [
+            |v| v.start,
+            |v| v.lower,
+            |v| v.upper,
+            |v| v.rate,
+            |v| v.prior.map_or(0.0, |p| p.center),
+            |v| v.prior.map_or(0.0, |p| p.width),
+        ];
         let all: Vec<&Variable> = p.parameters.iter().chain(&p.amplitudes).collect();
         let mut raw = RawProblem {
             sizes: [channels, first, count, k, index(p.elastic), index(p.compton), lines],
             lines: [0; 5],
             indices: [0; 2],
-            variables: [0; 4],
+            variables: [0; 6],
             free: self.put(all.iter().map(|v| [u8::from(v.free)]))?,
             numbers: [p.pair_energy_ev, p.snip_width, p.tolerance],
             choices: [
@@ -206,6 +212,7 @@ impl Arrays<'_> {
                 p.steps as i32,
                 i32::from(p.solve_start),
                 i32::from(p.clip_net_counts),
+                p.weights as i32,
             ],
             saturation: p.saturation.unwrap_or(f32::INFINITY),
         };
@@ -248,6 +255,7 @@ impl Arrays<'_> {
             near_bytes: layout.near_bytes,
             far_bytes: layout.far_bytes,
             variables: self.unwritten(8 * n * variables)?,
+            errors: [self.unwritten(8 * n * variables)?, self.unwritten(8 * n * k)?],
             measures: self.all_zeros(8 * n)?,
             codes: self.all_zeros(4 * n)?,
             sums: self.all_zeros(8 * window)?,

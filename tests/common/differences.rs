@@ -84,18 +84,26 @@ fn is_off(case: &Case, index: usize) -> bool {
     fractions.contains(&name) && case.variables[index] == 0.0
 }
 
-/// The derivative by one variable, 0 where its term is off. The escape's shift of whole channels has no derivative,
+/// Derivative of the model over the window, `[window]`, where its term is on. The escape's shift of whole channels has no derivative,
 /// and MAPS' tail has a kink at its line, so the step stays below the next change of either.
-pub fn central(case: &Case, index: usize) -> Entry {
-    let unit = unit(case, index);
+pub fn of_model(case: &Case, index: usize) -> Option<Vec<f64>> {
     if is_off(case, index) {
-        return Entry { value: 0.0, scale: 0.0, unit };
+        return None;
     }
-    let mut step = 3e-3 * unit;
+    let mut step = 3e-3 * unit(case, index);
     while !is_smooth(case, index, step) {
         step *= 0.5;
     }
-    entry(case, unit, &difference(case, index, step, &CENTRAL))
+    Some(difference(case, index, step, &CENTRAL))
+}
+
+/// The derivative by one variable, 0 where its term is off.
+pub fn central(case: &Case, index: usize) -> Entry {
+    let unit = unit(case, index);
+    match of_model(case, index) {
+        Some(derivative) => entry(case, unit, &derivative),
+        None => Entry { value: 0.0, scale: 0.0, unit },
+    }
 }
 
 /// The derivative from above, of a fraction that stands at 0.

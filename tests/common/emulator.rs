@@ -146,7 +146,7 @@ impl Spectra<'_> {
         ints(&[index(p.elastic), index(p.compton), p.lines.len() as i32, p.tail as i32]);
         ints(&[p.escape_shift as i32, p.snip_order as i32, p.background as i32]);
         ints(&[p.objective as i32, p.optimizer as i32, p.steps as i32]);
-        ints(&[i32::from(p.solve_start), i32::from(p.clip_net_counts)]);
+        ints(&[i32::from(p.solve_start), i32::from(p.clip_net_counts), p.weights as i32]);
         let mut doubles =
             |v: &mut dyn Iterator<Item = f64>| v.for_each(|x| bytes.extend(x.to_le_bytes()));
         let saturation = f64::from(p.saturation.unwrap_or(f32::INFINITY));
@@ -165,6 +165,8 @@ impl Spectra<'_> {
         doubles(&mut all().map(|v| v.lower));
         doubles(&mut all().map(|v| v.upper));
         doubles(&mut all().map(|v| v.rate));
+        doubles(&mut all().map(|v| v.prior.map_or(0.0, |p| p.center)));
+        doubles(&mut all().map(|v| v.prior.map_or(0.0, |p| p.width)));
         bytes.extend(all().map(|v| u8::from(v.free)));
         bytes.extend((self.counts.nrows() as i32).to_le_bytes());
         let arrays = [&self.counts, &self.background, &self.starts];

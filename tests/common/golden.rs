@@ -7,7 +7,8 @@ use npyz::npz::NpzArchive;
 use npyz::{DType, Deserialize, NpyFile};
 use xrfit::kernels;
 use xrfit::problem::{
-    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Variable,
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail,
+    Variable, Weights,
 };
 
 /// One `.npz` archive.
@@ -122,8 +123,14 @@ impl Inputs {
     pub fn problem(&self, lines: &[GoldenLine]) -> Problem {
         let mut components = self.elements.clone();
         components.extend(["COHERENT_SCT_AMPLITUDE", "COMPTON_AMPLITUDE"].map(String::from));
-        let fixed =
-            |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
+        let fixed = |start: f64| Variable {
+            start,
+            lower: -1e9,
+            upper: 1e9,
+            free: false,
+            rate: 0.0,
+            prior: None,
+        };
         Problem {
             channels: self.channels,
             first: self.range[0] as usize,
@@ -144,6 +151,7 @@ impl Inputs {
             snip_order: SnipOrder::Simultaneous,
             snip_width: self.value("SNIP_WIDTH", 0.5),
             objective: Objective::Mse,
+            weights: Weights::None,
             optimizer: Optimizer::Adam,
             steps: 0,
             tolerance: 0.0,

@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use xrfit::engine::{Choice, Evaluation, Precision, open};
 use xrfit::kernels;
 use xrfit::problem::{
-    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Variable,
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail,
+    Variable, Weights,
 };
 
 use crate::oracle;
@@ -183,7 +184,14 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
     };
     let elastic = scatter(recipe.switches.elastic, "elastic");
     let compton = scatter(recipe.switches.compton, "Compton");
-    let fixed = |start: f64| Variable { start, lower: -1e9, upper: 1e9, free: false, rate: 0.0 };
+    let fixed = |start: f64| Variable {
+        start,
+        lower: -1e9,
+        upper: 1e9,
+        free: false,
+        rate: 0.0,
+        prior: None,
+    };
     let amplitudes: Vec<f64> = components.iter().map(|_| rng.random_range(3.0..5.0)).collect();
     let problem = Problem {
         channels,
@@ -202,6 +210,7 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
         snip_order: SnipOrder::Simultaneous,
         snip_width: 0.5,
         objective: Objective::Mse,
+        weights: Weights::None,
         optimizer: Optimizer::Adam,
         steps: 0,
         tolerance: 0.0,

@@ -9,10 +9,10 @@ pub struct RawProblem {
     pub sizes: [i32; 7],
     pub lines: [u64; 5],
     pub indices: [u64; 2],
-    pub variables: [u64; 4],
+    pub variables: [u64; 6],
     pub free: u64,
     pub numbers: [f64; 3],
-    pub choices: [i32; 9],
+    pub choices: [i32; 10],
     pub saturation: f32,
 }
 
@@ -33,8 +33,10 @@ pub struct RawTile {
     pub near_bytes: u64,
     pub far_bytes: u64,
     pub variables: u64,
-    /// Objective, R², log R², total counts.
-    pub measures: [u64; 4],
+    /// Standard deviations, and amplitudes that may be below 0.
+    pub errors: [u64; 2],
+    /// Objective, R², log R², deviance, total counts.
+    pub measures: [u64; 5],
     /// Steps, status.
     pub codes: [u64; 2],
     pub sums: [u64; 2],

@@ -32,7 +32,7 @@ void write(double x) { write(Doubles{x}); }
 // A problem and the arrays its pointers lead to.
 struct Problem {
     XrfProblem q = {};
-    Doubles lines[5], variables[4];
+    Doubles lines[5], variables[6];
     Ints indices[2];
     std::vector<uint8_t> free;
 };
@@ -41,7 +41,7 @@ void read_problem(Problem &p) {
     XrfProblem &q = p.q;
     for (int32_t *i : {&q.n_channels, &q.first, &q.count, &q.n_components, &q.elastic, &q.compton, &q.n_lines, &q.tail,
                        &q.escape_shift, &q.snip_order, &q.background, &q.objective, &q.optimizer, &q.steps,
-                       &q.start_amplitudes, &q.clip_net_counts})
+                       &q.start_amplitudes, &q.clip_net_counts, &q.weights})
         *i = read_int();
     for (double *x : {&q.pair_energy_ev, &q.snip_width, &q.tolerance}) *x = read_double();
     q.saturation = (float)read_double();
@@ -50,8 +50,8 @@ void read_problem(Problem &p) {
     const int32_t **indices[] = {&q.component, &q.family};
     for (int i = 0; i < 2; ++i) *indices[i] = (p.indices[i] = read<int32_t>(q.n_lines)).data();
     const size_t n = N_PARAMETERS + q.n_components;
-    const double **variables[] = {&q.start, &q.lower, &q.upper, &q.rate};
-    for (int i = 0; i < 4; ++i) *variables[i] = (p.variables[i] = read<double>(n)).data();
+    const double **variables[] = {&q.start, &q.lower, &q.upper, &q.rate, &q.prior, &q.prior_width};
+    for (int i = 0; i < 6; ++i) *variables[i] = (p.variables[i] = read<double>(n)).data();
     q.free = (p.free = read<uint8_t>(n)).data();
 }
 
@@ -83,7 +83,7 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     const size_t padded = (window + layout.block - 1) / layout.block * layout.block;
     std::vector<T> columns = unwritten<T>(k * padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
     Ints passes(1), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
-    Doubles gram = unwritten<double>(k * k), out = unwritten<double>(n * variables), gradient = out, objective(n), r2(n), r2log(n), sum(n);
+    Doubles gram = unwritten<double>(k * k), out = unwritten<double>(n * variables), gradient = out, sigma = out, signed_amplitudes = unwritten<double>(n * k), objective(n), r2(n), r2log(n), deviance(n), sum(n);
     std::vector<int64_t> fitted_sum(window), background_sum(window);
     XrfTile tile = {};
     tile.n_spectra = n;
@@ -101,9 +101,12 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     tile.near_bytes = layout.near_bytes;
     tile.far_bytes = layout.far_bytes;
     tile.variables = out.data();
+    tile.sigma = sigma.data();
+    tile.signed_amplitudes = signed_amplitudes.data();
     tile.objective = objective.data();
     tile.r_squared = r2.data();
     tile.r_squared_log = r2log.data();
+    tile.deviance = deviance.data();
     tile.total_counts = sum.data();
     tile.steps = steps.data();
     tile.status = status.data();
@@ -121,7 +124,7 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     launch("background", kind, blocks, layout, q, tile);
     write(widened(total));
     launch("fit", kind, blocks, layout, q, tile);
-    for (const Doubles &v : {out, objective, r2, r2log, sum, widened(steps), widened(status)}) write(v);
+    for (const Doubles &v : {out, sigma, signed_amplitudes, objective, r2, r2log, deviance, sum, widened(steps), widened(status)}) write(v);
     for (const std::vector<int64_t> *v : {&fitted_sum, &background_sum})
         for (int64_t s : *v) write((double)s / 1048576.0);
 }

@@ -20,9 +20,12 @@ pub(super) struct Prepared<'a> {
 /// What one spectrum gives back beside the sums.
 pub(super) struct One {
     pub variables: Vec<f64>,
+    pub sigma: Vec<f64>,
+    pub signed_amplitudes: Vec<f64>,
     pub objective: f64,
     pub r_squared: f64,
     pub r_squared_log: f64,
+    pub deviance: f64,
     pub steps: u32,
     pub status: Status,
 }
@@ -98,6 +101,8 @@ impl<'a> Prepared<'a> {
         (fitted, background): (&mut Numbers, &mut Numbers),
     ) -> One {
         let mut variables = vec![f64::NAN; start.len()];
+        let mut sigma = variables.clone();
+        let mut signed_amplitudes = vec![f64::NAN; self.problem.components.len()];
         let spectrum = RawSpectrum {
             counts: counts.pointer(),
             background: given.map_or(std::ptr::null(), Numbers::pointer),
@@ -105,11 +110,14 @@ impl<'a> Prepared<'a> {
         };
         let mut out = RawFit {
             variables: variables.as_mut_ptr(),
+            sigma: sigma.as_mut_ptr(),
+            signed_amplitudes: signed_amplitudes.as_mut_ptr(),
             fitted: fitted.pointer_mut(),
             background: background.pointer_mut(),
             objective: f64::NAN,
             r_squared: f64::NAN,
             r_squared_log: f64::NAN,
+            deviance: f64::NAN,
             counts: 0.0,
             steps: 0,
             status: 0,
@@ -127,9 +135,12 @@ impl<'a> Prepared<'a> {
         }
         One {
             variables,
+            sigma,
+            signed_amplitudes,
             objective: out.objective,
             r_squared: out.r_squared,
             r_squared_log: out.r_squared_log,
+            deviance: out.deviance,
             steps: out.steps as u32,
             status: Status::from_code(out.status),
         }

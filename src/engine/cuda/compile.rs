@@ -105,15 +105,21 @@ macro_rules! sources {
 const ENTRIES: (&str, &str) = ("fit.cu", include_str!("../../../kernels/fit.cu"));
 
 /// All that they include.
-const HEADERS: [(&str, &str); 22] = sources![
+const HEADERS: [(&str, &str); 30] = sources![
     "abi.h",
     "adam.cuh",
+    "box.cuh",
+    "columns.cuh",
     "device_teams.cuh",
     "elements.cuh",
+    "errors.cuh",
     "escape.cuh",
     "fit_spectrum.cuh",
+    "jacobian.cuh",
     "lineshape.cuh",
     "model.cuh",
+    "newton.cuh",
+    "normal.cuh",
     "nnls.cuh",
     "objective.cuh",
     "parameters.cuh",
@@ -122,10 +128,12 @@ const HEADERS: [(&str, &str); 22] = sources![
     "peak_parts.cuh",
     "peaks.cuh",
     "portable.cuh",
+    "priors.cuh",
     "scatter.cuh",
     "snip.cuh",
     "special.cuh",
     "team.cuh",
+    "terms.cuh",
     "tile.h",
     "workspace.cuh"
 ];

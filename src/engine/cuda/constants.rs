@@ -33,6 +33,7 @@ pub fn of_run(problem: &Problem, starts: &Starts) -> Vec<String> {
         ("optimizer", problem.optimizer as i64),
         ("start_amplitudes", i64::from(problem.solve_start)),
         ("clip_net_counts", i64::from(problem.clip_net_counts)),
+        ("weights", problem.weights as i64),
         ("shaped", i64::from(any("_STEP") || problem.tail != Tail::None && any("_TAIL"))),
         ("escape", i64::from(any("_ESCAPE"))),
         ("curved", i64::from(any("ENERGY_QUADRATIC"))),

@@ -38,9 +38,12 @@ pub(super) struct Places {
     /// Beginning of what comes back.
     pub outputs: usize,
     pub variables: Range<usize>,
+    pub sigma: Range<usize>,
+    pub signed_amplitudes: Range<usize>,
     pub objective: Range<usize>,
     pub r_squared: Range<usize>,
     pub r_squared_log: Range<usize>,
+    pub deviance: Range<usize>,
     total_counts: Range<usize>,
     pub steps: Range<usize>,
     pub status: Range<usize>,
@@ -97,8 +100,11 @@ impl Places {
         p.objective = take(&mut used, n * 8);
         p.outputs = p.objective.start;
         p.variables = take(&mut used, fits * n * variables * 8);
+        p.sigma = take(&mut used, fits * n * variables * 8);
+        p.signed_amplitudes = take(&mut used, fits * n * k * 8);
         p.r_squared = take(&mut used, fits * n * 8);
         p.r_squared_log = take(&mut used, fits * n * 8);
+        p.deviance = take(&mut used, fits * n * 8);
         p.total_counts = take(&mut used, fits * n * 8);
         p.steps = take(&mut used, fits * n * 4);
         p.status = take(&mut used, fits * n * 4);
@@ -134,9 +140,12 @@ impl Places {
             near_bytes: layout.near_bytes,
             far_bytes: layout.far_bytes,
             variables: at(&self.variables),
+            sigma: at(&self.sigma),
+            signed_amplitudes: at(&self.signed_amplitudes),
             objective: at(&self.objective),
             r_squared: at(&self.r_squared),
             r_squared_log: at(&self.r_squared_log),
+            deviance: at(&self.deviance),
             total_counts: at(&self.total_counts),
             steps: at(&self.steps),
             status: at(&self.status),

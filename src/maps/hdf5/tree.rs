@@ -78,14 +78,26 @@ fn own(group: &Group, content: &MapFile) -> Result<()> {
     };
     unit("Counts", put::array(group, "Counts", &maps.amplitudes)?, "counts")?;
     put::names(group, "Names", &maps.components)?;
-    let shapes = put::group(group, "Parameters", "NXcollection")?;
-    for (i, (name, parameter_unit)) in maps.parameters.iter().enumerate() {
-        let map = maps.parameter_values.index_axis(Axis(0), i).to_owned();
-        unit(name, put::array(&shapes, name, &map)?, parameter_unit)?;
+    for (stack, values) in
+        [("Parameters", &maps.parameter_values), ("Parameters_Sigma", &maps.parameter_sigma)]
+    {
+        let shapes = put::group(group, stack, "NXcollection")?;
+        for ((name, parameter_unit), map) in maps.parameters.iter().zip(values.outer_iter()) {
+            unit(name, put::array(&shapes, name, &map.to_owned())?, parameter_unit)?;
+        }
+    }
+    if content.analysis == Analysis::Fitted {
+        unit("Counts_Sigma", put::array(group, "Counts_Sigma", &maps.amplitude_sigma)?, "counts")?;
+        unit(
+            "Counts_Signed",
+            put::array(group, "Counts_Signed", &maps.signed_amplitudes)?,
+            "counts",
+        )?;
     }
     unit("Objective", put::array(group, "Objective", &maps.objective)?, &content.objective_unit)?;
     unit("R_Squared", put::array(group, "R_Squared", &maps.r_squared)?, "1")?;
     unit("R_Squared_Log", put::array(group, "R_Squared_Log", &maps.r_squared_log)?, "1")?;
+    unit("Reduced_Deviance", put::array(group, "Reduced_Deviance", &maps.deviance)?, "1")?;
     put::array(group, "Steps", &maps.steps)?;
     let status = put::array(group, "Status", &maps.status)?;
     for (code, meaning) in &content.status_meanings {

@@ -45,6 +45,8 @@ void add_problem(Arrays &to, const XrfProblem &q, const Sizes &s) {
                          {"lower", q.lower, by_variable, false},
                          {"upper", q.upper, by_variable, false},
                          {"rate", q.rate, by_variable, false},
+                         {"prior", q.prior, by_variable, false},
+                         {"prior_width", q.prior_width, by_variable, false},
                          {"free", q.free, s.variables, false}});
 }
 
@@ -68,9 +70,12 @@ void add_spectra(Arrays &to, const XrfTile &t, const Sizes &s) {
 void add_fits(Arrays &to, const XrfTile &t, const Sizes &s) {
     const size_t one = s.n * sizeof(double), code = s.n * sizeof(int32_t), sum = s.window * sizeof(int64_t);
     to.insert(to.end(), {{"variables", t.variables, s.n * s.variables * sizeof(double), false},
+                         {"sigma", t.sigma, s.n * s.variables * sizeof(double), false},
+                         {"signed_amplitudes", t.signed_amplitudes, s.n * s.components * sizeof(double), false},
                          {"objective", t.objective, one, false},
                          {"r_squared", t.r_squared, one, false},
                          {"r_squared_log", t.r_squared_log, one, false},
+                         {"deviance", t.deviance, one, false},
                          {"total_counts", t.total_counts, one, false},
                          {"steps", t.steps, code, false},
                          {"status", t.status, code, false},

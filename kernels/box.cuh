@@ -1,0 +1,141 @@
+// Minimum of a quadratic form in a box: g'd + d'H d / 2 with lower <= x + d <= upper, H symmetric and not indefinite.
+//
+// Block principal pivoting for two bounds (Júdice & Pires, Comput. Oper. Res. 21 (1994) 587; as nnls.cuh): solve for
+// the variables that are free, exchange every one that is infeasible, and fall back to one at a time when that does
+// not reduce their number. Variables are scaled to H_ii = 1.
+#pragma once
+#include "elements.cuh"
+
+// Of a variable: free, at a bound, or without any effect.
+enum { BOX_FREE = 0, BOX_LOWER = 1, BOX_UPPER = 2, BOX_FIXED = 3 };
+
+// A pivot below this, of 1, is a column that depends on the others.
+XRF_FN double least_pivot(float) { return 3e-7; }
+XRF_FN double least_pivot(double) { return 1e-12; }
+
+// Cholesky of the chosen variables, U'U = S (H + damping diag H) S, with `solution` <- S of itself and then solved
+// for U; a dependent column counts as fixed. Returns false when there was one.
+template <class Team, class T> XRF_FN bool factor_chosen(Team team, int m, double damping, Jacobian<T> &j) {
+    const int n = j.n;
+    double *u = j.factor, *y = j.solution;
+    XRF_SHARE(team, r, m) {
+        const int i = j.chosen[r];
+        const double *row = j.matrix + i * n;
+        for (int k = r; k < m; ++k) u[r * m + k] = row[j.chosen[k]] * j.scale[i] * j.scale[j.chosen[k]];
+        u[r * m + r] = 1 + damping;
+        y[r] *= j.scale[i];
+    }
+    team.sync();
+    bool sound = true;
+    for (int r = 0; r < m; ++r) {
+        const double pivot = u[r * m + r];
+        const bool independent = pivot > least_pivot(T());
+        const double inverse = independent ? 1 / sqrt(pivot) : 0.0;
+        sound = sound && independent;
+        team.sync();
+        XRF_SIMD for (int k = r + team.member(); k < m; k += Team::MEMBERS) u[r * m + k] *= inverse;
+        if (team.leads()) y[r] *= inverse;
+        team.sync();
+        const double *XRF_RESTRICT row = u + r * m;
+        for (int i = r + 1 + team.member(); i < m; i += Team::MEMBERS) {
+            const double f = row[i];
+            double *XRF_RESTRICT to = u + i * m;
+            XRF_SIMD for (int k = i; k < m; ++k) to[k] -= f * row[k];
+            y[i] -= f * y[r];
+        }
+        team.sync();
+    }
+    return sound;
+}
+
+// U x = y, in place; 0 for dependent columns.
+template <class Team, class T> XRF_FN void solve_upper(Team team, int m, const Jacobian<T> &j, double *y) {
+    for (int r = m - 1; r >= 0; --r) {
+        const double pivot = j.factor[r * m + r], x = pivot > 0 ? y[r] / pivot : 0.0;
+        team.sync();
+        if (team.leads()) y[r] = x;
+        for (int i = team.member(); i < r; i += Team::MEMBERS) y[i] -= j.factor[i * m + r] * x;
+        team.sync();
+    }
+}
+
+// Steps of the free variables with the others where they are, into j.step.
+template <class Team, class T> XRF_OUTLINE bool solve_free(Team team, double damping, Jacobian<T> &j) {
+    const int n = j.n;
+    int m = 0;
+    for (int i = 0; i < n; ++i) {
+        if (j.state[i] != BOX_FREE) continue;
+        if (team.leads()) j.chosen[m] = i;
+        ++m;
+    }
+    XRF_SHARE(team, i, n)
+        if (j.state[i] != BOX_FREE)
+            j.step[i] = j.state[i] == BOX_LOWER ? j.lower[i] - j.x[i] : j.state[i] == BOX_UPPER ? j.upper[i] - j.x[i] : 0.0;
+    team.sync();
+    XRF_SHARE(team, r, m) {
+        const double *row = j.matrix + j.chosen[r] * n;
+        double right = -j.gradient[j.chosen[r]];
+        for (int k = 0; k < n; ++k)
+            if (j.state[k] != BOX_FREE) right -= row[k] * j.step[k];
+        j.solution[r] = right;
+    }
+    team.sync();
+    const bool sound = factor_chosen(team, m, damping, j);
+    solve_upper(team, m, j, j.solution);
+    XRF_SHARE(team, r, m) j.step[j.chosen[r]] = j.solution[r] * j.scale[j.chosen[r]];
+    team.sync();
+    return sound;
+}
+
+// Which state variable i should have: a free one beyond a bound goes there, a bound one whose gradient points inside
+// becomes free.
+template <class T> XRF_FN int better_state(const Jacobian<T> &j, int i, double damping) {
+    const int state = j.state[i];
+    if (state == BOX_FIXED) return state;
+    if (state == BOX_FREE) {
+        const double x = j.x[i] + j.step[i];
+        return x < j.lower[i] ? BOX_LOWER : x > j.upper[i] ? BOX_UPPER : BOX_FREE;
+    }
+    const double *row = j.matrix + i * j.n;
+    double slope = j.gradient[i] + damping * row[i] * j.step[i], size = magnitude(slope);
+    for (int k = 0; k < j.n; ++k) {
+        const double term = row[k] * j.step[k];
+        slope += term;
+        size += magnitude(term);
+    }
+    const double inside = state == BOX_LOWER ? -slope : slope;
+    return inside > 1e-10 * size ? BOX_FREE : state;
+}
+
+// The step, into j.step, and the states of the variables, which it starts from. Returns false where a column
+// depends on others.
+template <class Team, class T> XRF_OUTLINE bool solve_box(Team team, double damping, Jacobian<T> &j) {
+    const int n = j.n;
+    int fewest = n + 1, tries = 3;
+    bool sound = true;
+    for (int round = 0; round < 20 * n; ++round) {
+        sound = solve_free(team, damping, j);
+        int count = 0, last = -1;
+        for (int i = 0; i < n; ++i)
+            if (better_state(j, i, damping) != j.state[i]) {
+                ++count;
+                last = i;
+            }
+        if (count == 0) return sound;
+        const bool fewer = count < fewest;
+        fewest = fewer ? count : fewest;
+        tries = fewer ? 3 : tries - 1;
+        team.sync();
+        // decide on all before changing any
+        XRF_SHARE(team, i, n) j.chosen[i] = tries >= 0 || i == last ? better_state(j, i, damping) : j.state[i];
+        team.sync();
+        XRF_SHARE(team, i, n) j.state[i] = j.chosen[i];
+        team.sync();
+    }
+    XRF_SHARE(team, i, n) {  // rounding moved in circles: what it came to, inside the box
+        const double x = clamped(j.x[i] + j.step[i], j.lower[i], j.upper[i]);
+        j.step[i] = x - j.x[i];
+    }
+    team.sync();
+    return sound;
+}

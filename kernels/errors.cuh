@@ -1,0 +1,117 @@
+// How far a fit can be trusted: standard deviations of its amplitudes and free shapes, marginal over all others.
+//
+//   C = A^-1 B A^-1,  A = r'k r + P,  B = r'k^2 m r + P,   k the weight of a channel's square, m its variance,
+//
+// the expected counts, P the priors. For the deviance k = 1 / m, so C = A^-1, the inverse Fisher information. An
+// amplitude at 0 keeps its column, so its deviation is that of a zero; and beside the amplitude stands what one free
+// step from the end would make of it, A - (A^-1 g), which may be negative: the one to average over pixels.
+//
+// A variable without any effect, or one that others make up for, has none: NaN.
+#pragma once
+#include "newton.cuh"
+
+// U^-1 into the lower half of the factor: column c of it is row c there. U is that of factor_chosen.
+template <class Team, class T> XRF_FN void invert_factor(Team team, int m, Jacobian<T> &j) {
+    double *u = j.factor;
+    XRF_SHARE(team, c, m) {
+        double *row = u + c * m;  // entries k < c of U^-1's column c
+        const double pivot = u[c * m + c];
+        for (int k = c - 1; k >= 0; --k) {
+            double sum = pivot > 0 ? u[k * m + c] / pivot : 0.0;
+            for (int l = k + 1; l < c; ++l) sum += u[k * m + l] * row[l];
+            const double own = u[k * m + k];
+            row[k] = own > 0 ? -sum / own : 0.0;
+        }
+    }
+    team.sync();
+}
+
+// Element (r, c) of U^-1, r <= c.
+XRF_FN double inverse_at(const double *u, int m, int r, int c) {
+    const double pivot = u[c * m + c];
+    return r < c ? u[c * m + r] : pivot > 0 ? 1 / pivot : 0.0;
+}
+
+// Row r of (U'U)^-1 = U^-1 U^-1', entry s.
+XRF_FN double product_at(const double *u, int m, int r, int s) {
+    double sum = 0;
+    for (int c = r > s ? r : s; c < m; ++c) sum += inverse_at(u, m, r, c) * inverse_at(u, m, s, c);
+    return sum;
+}
+
+// Curvature k and the variance it sees, k^2 m, of the channels into `curvature` and `drift`.
+template <class Team, class T> XRF_FN void find_spread(Team team, const XrfProblem &q, Workspace<T> &w) {
+    find_curvature(team, q, true, w);
+    Jacobian<T> &j = w.jacobian;
+    XRF_SIMD XRF_SHARE(team, c, padded<Team>(q.count))
+        j.drift[c] = j.curvature[c] * j.curvature[c] * expected(w.total[c] + w.background[c], w.floor);
+    team.sync();
+}
+
+// Standard deviations of the free shapes and the amplitudes into sigma [variables] and the free step's amplitudes into
+// signed_amplitudes [K], NaN where there is none. The columns are those of w.amplitude and w.variables' shapes.
+template <class Team, class T>
+XRF_OUTLINE void find_errors(Team team, const XrfProblem &q, double *sigma, double *signed_amplitudes, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const int n = j.n, k_max = q.n_components;
+    const double nan = 0.0 / 0.0;
+    half_objective(team, q, w.variables, w);
+    find_spread(team, q, w);
+    normal_matrix(team, j, j.curvature, j.matrix);
+    products(team, j, j.slope, 0, padded<Team>(q.count), 0, j.gradient);
+    team.sync();
+    add_priors(team, q, w);
+    int m = 0;
+    for (int i = 0; i < n; ++i) {
+        const double h = j.matrix[i * n + i];
+        if (team.leads()) j.scale[i] = h > 0 ? 1 / sqrt(h) : 0.0;
+        if (!(h > 0) || !q.free[i < k_max ? N_PARAMETERS + i : j.parameter[i - k_max]]) continue;
+        if (team.leads()) {
+            j.chosen[m] = i;
+            j.solution[m] = -j.gradient[i];
+        }
+        ++m;
+    }
+    XRF_SHARE(team, i, N_PARAMETERS + k_max) sigma[i] = nan;
+    XRF_SHARE(team, k, k_max) signed_amplitudes[k] = nan;
+    team.sync();
+    factor_chosen(team, m, 0, j);
+    solve_upper(team, m, j, j.solution);
+    invert_factor(team, m, j);
+    const bool likely = is_likely(q);
+    if (!likely) {  // B in place of A
+        normal_matrix(team, j, j.drift, j.matrix);
+        XRF_SHARE(team, f, j.shapes) {
+            const int p = j.parameter[f], i = k_max + f;
+            if (has_prior(q, p)) j.matrix[i * n + i] += prior_stiffness(q, w, p);
+        }
+        team.sync();
+    }
+    XRF_SHARE(team, r, m) {
+        const int i = j.chosen[r];
+        double variance = 0;
+        if (likely) {
+            variance = product_at(j.factor, m, r, r);
+        } else {
+            double *row = j.moved + r * m;  // row r of the scaled A^-1
+            for (int s = 0; s < m; ++s) row[s] = product_at(j.factor, m, r, s);
+            for (int s = 0; s < m; ++s)
+                for (int t = 0; t < m; ++t)
+                    variance += row[s] * row[t] * j.matrix[j.chosen[s] * n + j.chosen[t]] * j.scale[j.chosen[s]] *
+                                j.scale[j.chosen[t]];
+        }
+        const bool determined = j.factor[r * m + r] > 0;
+        sigma[i < k_max ? N_PARAMETERS + i : j.parameter[i - k_max]] = determined ? sqrt(variance) * j.scale[i] : nan;
+        if (i < k_max && determined) signed_amplitudes[i] = j.x[i] + j.solution[r] * j.scale[i];
+    }
+    team.sync();
+}
+
+// The columns at w.amplitude and w.variables where no Newton has left them.
+template <class Team, class T> XRF_OUTLINE void find_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
+    begin_newton(team, q, w.variables, w);
+    place_escape(team, q, w.variables, w);
+    half_at(team, q, 0, w.variables, w);
+    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = w.jacobian.x[k];
+    team.sync();
+}

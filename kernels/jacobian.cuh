@@ -1,0 +1,53 @@
+// What a spectrum holds while its model is looked at variable by variable: the columns dM'/d variable, and the
+// system of equations that they make.
+#pragma once
+#include "parameters.cuh"
+#include "peaks.cuh"
+
+// The sums of the adjoint whose terms a column is made of; see columns.cuh.
+enum { TERM_PEAK, TERM_STEP, TERM_TAIL, TERM_GAMMA, TERM_X, TERM_D0, N_TERMS };
+
+template <class T> struct Jacobian {
+    int n, shapes;         // columns; the last `shapes` of them are of free shape parameters
+    int *parameter;        // [shapes] which ones
+    bool stay;             // the columns are found, and no shape moves
+    int stride;            // from a column to the next
+    T *column;             // [n, stride]
+    int *low, *high;       // [n] channels where a column is not 0, whole blocks
+    T *drift;              // [stride] dM/d ENERGY_OFFSET without escape
+    T *term;               // [peaks, N_PARAMETERS, N_TERMS] coefficients of a peak's terms in the shapes' columns
+    T *basis[N_TERMS];     // [stride] the terms of one peak in its window
+    T *height;             // [n, blocks + 1] steps of each column that end at each block
+    T *slope, *curvature;  // [stride] half of the un-normalised objective's, by the model
+    T *weighted;           // [stride] a column times an array
+    double *gather;        // [variables] derivatives of one peak's term
+
+    double *x, *trial, *lower, *upper, *step;  // [n]
+    double *gradient, *scale, *solution;       // [n]
+    double *matrix, *factor;                   // [n, n]
+    double *last_x, *last_gradient;            // [n] where the last step began
+    double *moved, *turned;                    // [n, n], [lessons, n] past steps, and how the gradient changed
+    int taught;            // past steps that were remembered
+    int *state, *chosen;                       // [n] free or at which bound; the free ones
+};
+
+template <class Team> XRF_FN int column_stride(int count) { return padded<Team>(count) + 2 * Team::BLOCK; }
+
+// `carver` hands out memory; see workspace.cuh.
+template <class Team, class Carver, class T>
+XRF_FN void carve_jacobian(int count, int lines, int components, Carver &carver, Jacobian<T> &j) {
+    const size_t most = components + N_PARAMETERS, peaks = lines + 4;
+    const size_t stride = column_stride<Team>(count), blocks = stride / Team::BLOCK;
+    j.stride = (int)stride;
+    carver.take(most * stride, j.column);
+    carver.take(stride, j.drift, j.slope, j.curvature, j.weighted);
+    for (int i = 0; i < N_TERMS; ++i) carver.take(stride, j.basis[i]);
+    carver.take(peaks * N_PARAMETERS * N_TERMS, j.term);
+    carver.take(most * (blocks + 1), j.height);
+    carver.take(most, j.parameter, j.low, j.high, j.state, j.chosen);
+    carver.take(most, j.gather, j.x, j.trial, j.lower, j.upper, j.step, j.gradient, j.scale, j.solution);
+    carver.take(most, j.last_x, j.last_gradient);
+    carver.take(most * most, j.moved);
+    carver.take(4 * most, j.turned);
+    carver.take(most * most, j.matrix, j.factor);
+}

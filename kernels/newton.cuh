@@ -1,0 +1,158 @@
+// Newton's method on linear amplitudes and free shapes, in their box: amplitudes are not below 0.
+//
+// With r = dM'/d variable (columns.cuh), s = half the slope of the un-normalised objective by the model and k its
+// half curvature, a step d minimises  g'd + d'H d / 2  inside the box (box.cuh),  g = r's,  H = r'k r:
+//
+//             s             k
+//   poisson   1 - y / m     1 / m in the first two steps (Fisher), then y / m^2 and a thousandth of 1 / m
+//   squares   v (m - y)     v                                      (Gauss-Newton)
+//
+// The second derivative of the model, which this leaves out, is learnt from the last steps (BFGS). The step is halved until the objective falls as it should; where
+// it never does, the diagonal of H grows tenfold from a thousandth on (Levenberg).
+#pragma once
+#include "normal.cuh"
+
+XRF_FN int fisher_steps() { return 2; }
+// Escape moves by whole channels, which are found anew in the first steps and stay then, so that a fit can end.
+XRF_FN int escape_steps() { return 3; }
+// So many steps in a row whose gain rounding hides end a fit too.
+XRF_FN int idle_steps() { return 4; }
+XRF_FN int halvings() { return 10; }
+// A fit ends when a step would lower half the objective by less than this part of it and this part of what a
+// standard deviation makes. By a step that gains e a variable moves sqrt(2 e) of its standard deviation at most.
+XRF_FN double least_gain(float) { return 1e-8; }
+XRF_FN double least_gain(double) { return 1e-11; }
+XRF_FN double least_gain_of_deviation(float) { return 1e-7; }
+XRF_FN double least_gain_of_deviation(double) { return 1e-10; }
+// Differences of the objective below this part of it are rounding.
+XRF_FN double rounding_of(float) { return 2e-6; }
+XRF_FN double rounding_of(double) { return 1e-12; }
+
+XRF_FN bool is_finite(double x) { return x - x == 0; }
+
+// How a step is expected to change half the objective: by the quadratic form, and at first.
+struct Promise {
+    double change, slope;
+};
+
+template <class Team, class T> XRF_OUTLINE Promise promise_of(Team team, const Jacobian<T> &j) {
+    double slope = 0, bend = 0;
+    for (int i = 0; i < j.n; ++i) {
+        const double *row = j.matrix + i * j.n;
+        double h = 0;
+        for (int k = 0; k < j.n; ++k) h += row[k] * j.step[k];
+        slope += j.gradient[i] * j.step[i];
+        bend += 0.5 * h * j.step[i];
+    }
+    return {slope + bend, slope};
+}
+
+// Half the objective with a part of the step; columns, w.total and slope are then those of that place.
+template <class Team, class T>
+XRF_OUTLINE double half_at(Team team, const XrfProblem &q, double part, double *v, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    XRF_SHARE(team, i, j.n) {
+        const double x = j.x[i] + part * j.step[i];
+        const bool whole = part == 1;
+        j.trial[i] = whole && j.state[i] == BOX_LOWER   ? j.lower[i]
+                     : whole && j.state[i] == BOX_UPPER ? j.upper[i]
+                                                        : clamped(x, j.lower[i], j.upper[i]);
+    }
+    team.sync();
+    columns(team, q, v, w);
+    return half_objective(team, q, v, w);
+}
+
+// A step from j.x with the best part of it that lowers the objective; false when none does. `half` becomes that of
+// the new place.
+template <class Team, class T>
+XRF_OUTLINE bool take_step(Team team, const XrfProblem &q, double slope, double *v, double &half, Workspace<T> &w) {
+    double part = 1;
+    for (int i = 0; i < halvings(); ++i, part *= 0.5) {
+        const double there = half_at(team, q, part, v, w);
+        if (there <= half + 1e-4 * part * slope + rounding_of(T()) * half) {
+            half = there;
+            XRF_SHARE(team, k, w.jacobian.n) w.jacobian.x[k] = w.jacobian.trial[k];
+            team.sync();
+            return true;
+        }
+    }
+    return false;
+}
+
+// The variables where a fit starts: w.amplitude and the free shapes of v.
+template <class Team, class T> XRF_FN void begin_newton(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    choose_columns(team, q, w);
+    XRF_SHARE(team, k, q.n_components) {
+        const bool free = q.free[N_PARAMETERS + k] != 0;
+        j.x[k] = w.amplitude[k];
+        j.lower[k] = free ? 0.0 : j.x[k];
+        j.upper[k] = free ? 1e30 : j.x[k];
+    }
+    XRF_SHARE(team, f, j.shapes) {
+        const int p = j.parameter[f], i = q.n_components + f;
+        j.x[i] = v[p];
+        j.lower[i] = q.lower[p];
+        j.upper[i] = q.upper[p];
+    }
+    XRF_SHARE(team, i, j.n) j.step[i] = j.trial[i] = 0;
+    if (team.leads()) j.taught = 0;
+    team.sync();
+}
+
+// Newton from w.amplitude and w.variables, which become those of the end; columns and w.total are those of the end
+// too. Returns the status.
+template <class Team, class T>
+XRF_FN int32_t run_newton(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
+    Jacobian<T> &j = w.jacobian;
+    double *v = w.variables;
+    begin_newton(team, q, v, w);
+    place_escape(team, q, v, w);
+    double half = half_at(team, q, 0, v, w);
+    int32_t status = XRF_STEP_LIMIT, step = 0;
+    int idle = 0;      // steps in a row whose gain is lost in rounding
+    bool same = true;  // as before the last step: where photons escape to
+    for (; step < q.steps; ++step) {
+        if (!is_finite(half)) {
+            status = XRF_DIVERGED;
+            break;
+        }
+        const bool renewed = renew_trust(team, q, w);
+        if (renewed) half = half_objective(team, q, v, w);
+        find_curvature(team, q, step < fisher_steps(), w);
+        normal_equations(team, q, step > 0 && same && !renewed, w);
+        bool sound = solve_box(team, 0, j), moved = false;
+        const Promise promise = promise_of(team, j);
+        idle = -promise.change <= rounding_of(T()) * half ? idle + 1 : 0;
+        if (idle > idle_steps() ||
+            -promise.change <= least_gain(T()) * half + least_gain_of_deviation(T()) * w.prior_scale) {
+            half = half_at(team, q, 1, v, w);
+            XRF_SHARE(team, i, j.n) j.x[i] = j.trial[i];
+            team.sync();
+            status = sound ? XRF_CONVERGED : XRF_SINGULAR;
+            ++step;
+            break;
+        }
+        moved = take_step(team, q, promise.slope, v, half, w);
+        for (double damping = 1e-3; !moved && damping < 1e3; damping *= 10) {
+            half_at(team, q, 0, v, w);
+            solve_box(team, damping, j);
+            moved = take_step(team, q, promise_of(team, j).slope, v, half, w);
+        }
+        if (!moved) {
+            half_at(team, q, 0, v, w);
+            status = XRF_NO_DESCENT;
+            break;
+        }
+        same = !(has_escape(w)) || step + 1 >= escape_steps();
+        if (!same) {
+            place_escape(team, q, v, w);
+            half = half_at(team, q, 0, v, w);
+        }
+    }
+    *steps = step;
+    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = j.x[k];
+    team.sync();
+    return status;
+}

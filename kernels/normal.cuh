@@ -1,0 +1,194 @@
+// The system of equations of a Newton step: g = r's and H = r'k r of the columns r, with the priors and with what the last
+// steps taught. s and k are half the slope and half the curvature of the un-normalised objective by the model; see
+// newton.cuh.
+#pragma once
+#include "box.cuh"
+#include "columns.cuh"
+#include "objective.cuh"
+
+// Steps that are remembered; see learn.
+XRF_FN int lessons() { return 4; }
+
+// What the priors add to g and H at x.
+template <class Team, class T> XRF_FN void add_priors(Team team, const XrfProblem &q, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    XRF_SHARE(team, f, j.shapes) {
+        const int p = j.parameter[f], i = q.n_components + f;
+        if (!has_prior(q, p)) continue;
+        const double stiffness = prior_stiffness(q, w, p);
+        j.gradient[i] += stiffness * (j.x[i] - q.prior[p]);
+        j.matrix[i * j.n + i] += stiffness;
+    }
+    team.sync();
+}
+
+// Half the un-normalised objective of w.total and shapes v; its slope by the model is left in the Jacobian.
+template <class Team, class T>
+XRF_OUTLINE double half_objective(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+    T halves[Team::LANES] = {};
+    const bool poisson = q.objective == XRF_POISSON;
+    const T floor = w.floor;
+    const T *XRF_RESTRICT total = w.total, *XRF_RESTRICT background = w.background, *XRF_RESTRICT counts = w.counts,
+            *XRF_RESTRICT trust = w.trust;
+    T *XRF_RESTRICT slope = w.jacobian.slope;
+    const int n = padded<Team>(q.count);
+    if (poisson) {
+        for (int b = team.first(); b < n; b += Team::BLOCK)
+            XRF_EACH_LANE(team, l) {
+                const int c = b + l;
+                const T inside = c < q.count ? T(1) : T(0), y = counts[c];
+                const T m = expected(total[c] + background[c], floor);
+                slope[c] = inside * (m - y) / m;
+                halves[l] += inside * half_deviance(m, y);
+            }
+    } else {
+        for (int b = team.first(); b < n; b += Team::BLOCK)
+            XRF_EACH_LANE(team, l) {
+                const int c = b + l;
+                const T inside = c < q.count ? T(1) : T(0), r = inside * (total[c] + background[c] - counts[c]);
+                slope[c] = trust[c] * r;
+                halves[l] += T(0.5) * trust[c] * r * r;
+            }
+    }
+    return (double)team.sum(halves) + 0.5 * prior_square(q, v, w);
+}
+
+// Curvature of the objective by the model, into the Jacobian's `curvature`.
+template <class Team, class T>
+XRF_FN void find_curvature(Team team, const XrfProblem &q, bool fisher, Workspace<T> &w) {
+    T *XRF_RESTRICT curvature = w.jacobian.curvature;
+    const bool poisson = q.objective == XRF_POISSON;
+    XRF_SIMD XRF_SHARE(team, c, padded<Team>(q.count)) {
+        const T m = expected(w.total[c] + w.background[c], w.floor), inverse = T(1) / m;
+        const T likely = fisher ? inverse : (w.counts[c] * inverse + T(1e-3)) * inverse;
+        curvature[c] = c < q.count ? (poisson ? likely : w.trust[c]) : T(0);
+    }
+    team.sync();
+}
+
+// Scalar products of a with columns first .. n of the Jacobian over channels where they meet, into row [n].
+template <class Team, class T>
+XRF_OUTLINE void products(Team team, const Jacobian<T> &j, const T *XRF_RESTRICT a, int low, int high, int first, double *row) {
+    for (int k = first; k < j.n;) {
+        const int l0 = low > j.low[k] ? low : j.low[k], h0 = high < j.high[k] ? high : j.high[k];
+        const T *XRF_RESTRICT b0 = j.column + (int64_t)k * j.stride;
+        const bool four = k + 3 < j.n && k >= j.n - j.shapes;  // the shapes' columns reach alike
+        if (!four) {
+            double sum = 0;
+            if (l0 < h0) {
+                T acc[Team::LANES] = {};
+                for (int b = l0 + team.first(); b < h0; b += Team::BLOCK)
+                    XRF_EACH_LANE(team, l) acc[l] += a[b + l] * b0[b + l];
+                sum = (double)team.sum(acc);
+            }
+            if (team.leads()) row[k] = sum;
+            ++k;
+            continue;
+        }
+        const T *XRF_RESTRICT b1 = b0 + j.stride, *XRF_RESTRICT b2 = b1 + j.stride, *XRF_RESTRICT b3 = b2 + j.stride;
+        T s0[Team::LANES] = {}, s1[Team::LANES] = {}, s2[Team::LANES] = {}, s3[Team::LANES] = {};
+        for (int b = l0 + team.first(); b < h0; b += Team::BLOCK)
+            XRF_EACH_LANE(team, l) {
+                const T x = a[b + l];
+                s0[l] += x * b0[b + l];
+                s1[l] += x * b1[b + l];
+                s2[l] += x * b2[b + l];
+                s3[l] += x * b3[b + l];
+            }
+        const double sums[4] = {(double)team.sum(s0), (double)team.sum(s1), (double)team.sum(s2), (double)team.sum(s3)};
+        if (team.leads())
+            for (int i = 0; i < 4; ++i) row[k + i] = sums[i];
+        k += 4;
+    }
+}
+
+// Column k times an array over the channels, into the Jacobian's `weighted`.
+template <class Team, class T> XRF_FN void weigh_column(Team team, Jacobian<T> &j, int k, const T *XRF_RESTRICT by) {
+    const T *XRF_RESTRICT column = j.column + (int64_t)k * j.stride;
+    T *XRF_RESTRICT weighted = j.weighted;
+    for (int b = j.low[k] + team.first(); b < j.high[k]; b += Team::BLOCK)
+        XRF_EACH_LANE(team, l) weighted[b + l] = by[b + l] * column[b + l];
+}
+
+// r'k r into `matrix` [n, n].
+template <class Team, class T> XRF_FN void normal_matrix(Team team, Jacobian<T> &j, const T *by, double *matrix) {
+    const int n = j.n;
+    for (int k = 0; k < n; ++k) {
+        weigh_column(team, j, k, by);
+        products(team, j, j.weighted, j.low[k], j.high[k], k, matrix + k * n);
+    }
+    team.sync();
+    XRF_SHARE(team, i, n)
+        for (int k = 0; k < i; ++k) matrix[i * n + k] = matrix[k * n + i];
+    team.sync();
+}
+
+// The past of a fit teaches what r'k r leaves out: each remembered step d, along which the gradient changed by y,
+// makes H d = y (BFGS; damped where y has too little curvature, Powell 1978), the latest last.
+template <class Team, class T> XRF_OUTLINE void learn(Team team, Jacobian<T> &j) {
+    const int n = j.n;
+    for (int k = j.taught > lessons() ? j.taught - lessons() : 0; k < j.taught; ++k) {
+        const double *d = j.moved + k % lessons() * n, *y = j.turned + k % lessons() * n;
+        double *hd = j.solution;
+        XRF_SHARE(team, i, n) {
+            double sum = 0;
+            for (int l = 0; l < n; ++l) sum += j.matrix[i * n + l] * d[l];
+            hd[i] = sum;
+        }
+        team.sync();
+        double dhd = 0, dy = 0;
+        for (int i = 0; i < n; ++i) {
+            dhd += d[i] * hd[i];
+            dy += d[i] * y[i];
+        }
+        if (dhd > 0) {
+            const double part = dy < 0.2 * dhd ? 0.8 * dhd / (dhd - dy) : 1.0;
+            const double of_old = 1 / dhd, of_new = 1 / (part * dy + (1 - part) * dhd);
+            XRF_SHARE(team, i, n) {
+                const double to = part * y[i] + (1 - part) * hd[i];
+                for (int l = 0; l < n; ++l)
+                    j.matrix[i * n + l] += of_new * to * (part * y[l] + (1 - part) * hd[l]) - of_old * hd[i] * hd[l];
+            }
+        }
+        team.sync();
+    }
+}
+
+// Remembers the step that led here, when the objective is still the same.
+template <class Team, class T> XRF_FN void remember(Team team, bool comparable, Jacobian<T> &j) {
+    const int n = j.n;
+    const int at = j.taught % lessons() * n;
+    team.sync();
+    XRF_SHARE(team, i, n) {
+        j.moved[at + i] = j.x[i] - j.last_x[i];
+        j.turned[at + i] = j.gradient[i] - j.last_gradient[i];
+        j.last_x[i] = j.x[i];
+        j.last_gradient[i] = j.gradient[i];
+    }
+    if (team.leads()) j.taught += comparable ? 1 : 0;
+    team.sync();
+}
+
+// g and H at the last columns, with `slope` and `curvature`; and the scale that makes H_ii 1. What has no
+// curvature is fixed.
+template <class Team, class T>
+XRF_OUTLINE void normal_equations(Team team, const XrfProblem &q, bool comparable, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const int n = j.n, end = padded<Team>(q.count);
+    normal_matrix(team, j, j.curvature, j.matrix);
+    products(team, j, j.slope, 0, end, 0, j.gradient);
+    team.sync();
+    add_priors(team, q, w);
+    remember(team, comparable, j);
+    learn(team, j);
+    XRF_SHARE(team, i, n) {
+        const double h = j.matrix[i * n + i];
+        const bool matters = h > 0 && j.lower[i] < j.upper[i];
+        j.scale[i] = h > 0 ? 1 / sqrt(h) : 0.0;
+        const int now = j.x[i] <= j.lower[i] && j.gradient[i] > 0   ? BOX_LOWER
+                        : j.x[i] >= j.upper[i] && j.gradient[i] < 0 ? BOX_UPPER
+                                                                    : BOX_FREE;
+        j.state[i] = matters ? now : BOX_FIXED;
+    }
+    team.sync();
+}
