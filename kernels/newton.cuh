@@ -104,7 +104,7 @@ template <class Team, class T> XRF_FN void begin_newton(Team team, const XrfProb
 // Newton from w.amplitude and w.variables, which become those of the end; columns and w.total are those of the end
 // too. Returns the status.
 template <class Team, class T>
-XRF_FN int32_t run_newton(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
+XRF_OUTLINE int32_t run_newton(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
     Jacobian<T> &j = w.jacobian;
     double *v = w.variables;
     begin_newton(team, q, v, w);
