@@ -78,7 +78,8 @@ pub struct FitArgs {
     /// Line data: a MAPS xrf_library.csv, with henke.xdr beside it [default: built in].
     #[arg(long, value_name = "CSV")]
     pub line_library: Option<PathBuf>,
-    /// Elements to fit: Fe (K lines), Pb_L, Pb_M, pile-ups as Si_Cl.
+    /// Elements to fit: Fe (K lines), Pb_L, Pb_M, pile-ups as Si_Cl; auto: the first pass proposes what the summed
+    /// spectrum shows, and says what speaks for each.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub elements: Option<Vec<String>>,
     /// Incident photon energy in keV.
@@ -88,7 +89,8 @@ pub struct FitArgs {
     #[arg(long)]
     pub detector: Option<Detector>,
     /// Shape parameters that move: none, default (the energy axis's offset and slope, the peaks' widths), paper
-    /// (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass: paper].
+    /// (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass: paper and
+    /// COMPTON_GAMMA].
     #[arg(long, value_name = "SET")]
     pub free: Option<Free>,
     /// What is minimised [default: mse].
@@ -183,9 +185,9 @@ pub struct MapArgs {
 pub struct CalibrateArgs {
     /// Scan: EPICS MDA, MAPS_RAW or analysed MAPS HDF5.
     pub scan: PathBuf,
-    /// Starts of the fit: the configured values, the best of a coarse search (gains 25 % and offsets 0.2 keV
-    /// around them, at most 4), then random ones; 1: the configured values alone.
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    /// Starts of the fit: the configured values, the best of two coarse searches (gains 25 % and offsets 0.2 keV around
+    /// them, peak widths from half to twice theirs; at most 8), then random ones; 1: the configured values alone.
+    #[arg(long, default_value_t = 9, value_name = "N")]
     pub starts: usize,
     /// Seed of the random starts.
     #[arg(long, default_value_t = 0)]
