@@ -31,7 +31,8 @@ pub enum Command {
     Map(MapArgs),
     /// Finds calibration and peak shapes from the summed spectrum of a scan.
     ///
-    /// Adam fits the sum in f64, on the CPU. --optimizer, --iterations and --precision are for the pixels: they go into the
+    /// From an element list and the incident energy it finds gains up to 20 % and offsets up to 0.2 keV off, and peaks
+    /// twice or half as wide. Adam fits the sum on the CPU, in f64 at the end. --optimizer, --iterations and --precision are for the pixels: they go into the
     /// configuration that is written. Without --output and --override-out it is printed.
     Calibrate(CalibrateArgs),
     /// Fits the summed spectra of regions of a scan, from a mask or of rectangles.

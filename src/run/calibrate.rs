@@ -129,7 +129,8 @@ fn from_bytes(settings: &Settings, bytes: &[u8]) -> Result<Settings> {
     let shapes: Vec<f64> = shapes.as_chunks().0.iter().map(|v| f64::from_le_bytes(*v)).collect();
     let names = String::from_utf8_lossy(names);
     let names: Vec<String> = names.split(',').map(String::from).collect();
-    Ok(settings.with_only(&names)?.with_calibrated(&shapes))
+    let settings = settings.with_calibrated(&shapes);
+    if settings.components.is_empty() { settings.with_only(&names) } else { Ok(settings) }
 }
 
 /// Detectors whose gains differ by more than this part of them are better fitted each on its own.

@@ -149,27 +149,36 @@ fn proposed(engines: Engines, drawn: &Drawn) -> Vec<String> {
     names
 }
 
+/// What a list that was proposed is worth.
+struct Worth {
+    proposed: usize,
+    right: usize,
+    /// Of all elements and of the strong ones: how many there are, and how many of them are proposed.
+    there: [usize; 2],
+    found: [usize; 2],
+}
+
 /// How many of the proposed are there, and how many of what is there are proposed.
 fn propose(engines: Engines, n: u64) {
-    let rows: Vec<(usize, usize, [usize; 2], [usize; 2])> = (0..n)
-        .into_par_iter()
-        .map(|seed| {
-            let drawn = drawn(engines.last, seed);
-            let names = proposed(engines, &drawn);
-            let right = names.iter().filter(|n| drawn.shares.iter().any(|s| s.0 == **n)).count();
-            let there = |least: f64| drawn.shares.iter().filter(move |s| s.1 >= least);
-            let found = |least: f64| there(least).filter(|s| names.contains(&s.0)).count();
-            (names.len(), right, [0.0, STRONG].map(|l| there(l).count()), [0.0, STRONG].map(found))
-        })
-        .collect();
-    let sum = |f: &dyn Fn(&(usize, usize, [usize; 2], [usize; 2])) -> usize| {
-        rows.iter().map(f).sum::<usize>() as f64
+    let one = |seed| {
+        let drawn = drawn(engines.last, seed);
+        let names = proposed(engines, &drawn);
+        let there = |least: f64| drawn.shares.iter().filter(move |s| s.1 >= least);
+        let classes = [0.0, STRONG];
+        Worth {
+            proposed: names.len(),
+            right: names.iter().filter(|n| drawn.shares.iter().any(|s| s.0 == **n)).count(),
+            there: classes.map(|least| there(least).count()),
+            found: classes.map(|least| there(least).filter(|s| names.contains(&s.0)).count()),
+        }
     };
+    let rows: Vec<Worth> = (0..n).into_par_iter().map(one).collect();
+    let sum = |f: &dyn Fn(&Worth) -> usize| rows.iter().map(f).sum::<usize>() as f64;
     println!(
-        "--elements auto: precision {:.3}, recall {:.3}, of elements with {STRONG} of the counts or more {:.3}",
-        sum(&|r| r.1) / sum(&|r| r.0),
-        sum(&|r| r.3[0]) / sum(&|r| r.2[0]),
-        sum(&|r| r.3[1]) / sum(&|r| r.2[1])
+        "--elements auto, {n} spectra: precision {:.3}, recall {:.3}, of elements with {STRONG} of the counts or more {:.3}",
+        sum(&|w| w.right) / sum(&|w| w.proposed),
+        sum(&|w| w.found[0]) / sum(&|w| w.there[0]),
+        sum(&|w| w.found[1]) / sum(&|w| w.there[1])
     );
 }
 
