@@ -91,8 +91,10 @@ fn one(
         compare_gains(scan, &args.fit, &args.work, cluster)?;
     }
     let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
-    if !settings.calibration_given {
-        settings = first_pass(scan, &settings, which, Search::default(), &args.work, cluster)?;
+    let mut evidence = String::new();
+    if !settings.calibration_given || settings.components.is_empty() {
+        let found = first_pass(scan, &settings, which, Search::default(), &args.work, cluster)?;
+        (settings, evidence) = (found.settings, found.evidence);
     }
     let problem = cluster.agree(problem(&settings, &info, which))?;
     let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
@@ -108,6 +110,7 @@ fn one(
             seconds: began.elapsed().as_secs_f64(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             cluster: workers(cluster),
+            configuration: evidence + &settings.to_toml(),
             ..provenance(&settings)
         };
         file = finish(scan, (&*engine, &problem), assembly, times, provenance)

@@ -89,8 +89,9 @@ fn one(
         compare_gains(scan, &args.fit, &args.work, cluster)?;
     }
     let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
-    if !settings.calibration_given {
-        settings = first_pass(scan, &settings, which, Default::default(), &args.work, cluster)?;
+    if !settings.calibration_given || settings.components.is_empty() {
+        let found = first_pass(scan, &settings, which, Default::default(), &args.work, cluster)?;
+        settings = found.settings;
     }
     let mut problem = cluster.agree(problem(&settings, &info, which))?;
     // saturated pixels are not in the sums, which may be as large as they are
