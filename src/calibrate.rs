@@ -145,8 +145,8 @@ pub fn calibrate(
     let at = |p: &[f64]| Ok(cast::kept(&problem_at(p)?, needed));
     let last = [place.parameters.clone()];
     let last = descent::all(engines.last, &at, &last, spectrum, (&descent::FINE, &[]))?.remove(0);
-    let scatter = |k: &usize| [wide.elastic, wide.compton].contains(&Some(*k));
-    let bystanders = (asked..wide.components.len()).filter(|k| needed(*k) && !scatter(k));
+    let bystanders = asked..wide.components.len();
+    let bystanders = bystanders.filter(|&k| needed(k) && !wide.is_scatter(k));
     Ok(Calibration {
         bystanders: bystanders.map(|k| wide.components[k].clone()).collect(),
         parameters: last.parameters,

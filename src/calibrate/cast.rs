@@ -4,9 +4,8 @@ use crate::problem::Problem;
 
 /// The problem with the components that `keeps` says, and with scatter; the order stays.
 pub(super) fn kept(problem: &Problem, keeps: impl Fn(usize) -> bool) -> Problem {
-    let scatter = |k| [problem.elastic, problem.compton].contains(&Some(k));
     let all = 0..problem.components.len();
-    let stays: Vec<usize> = all.filter(|&k| scatter(k) || keeps(k)).collect();
+    let stays: Vec<usize> = all.filter(|&k| problem.is_scatter(k) || keeps(k)).collect();
     let place = |k: usize| stays.iter().position(|&s| s == k);
     let lines = problem.lines.iter().filter_map(|line| {
         place(line.component).map(|component| crate::problem::Line { component, ..line.clone() })
@@ -23,7 +22,7 @@ pub(super) fn kept(problem: &Problem, keeps: impl Fn(usize) -> bool) -> Problem 
 
 /// Counts of a component per count in its first line.
 pub(super) fn intensity(problem: &Problem, component: usize) -> f64 {
-    if [problem.elastic, problem.compton].contains(&Some(component)) {
+    if problem.is_scatter(component) {
         return 1.0;
     }
     problem.lines.iter().filter(|l| l.component == component).map(|l| l.ratio).sum()

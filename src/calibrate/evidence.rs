@@ -46,9 +46,8 @@ pub fn evidence(
     counts: ArrayView1<f64>,
 ) -> Result<Vec<Evidence>> {
     let look = Look::new(engine, problem, counts);
-    let scatter = [problem.elastic, problem.compton];
     let all: Vec<usize> =
-        (0..problem.components.len()).filter(|k| !scatter.contains(&Some(*k))).collect();
+        (0..problem.components.len()).filter(|&k| !problem.is_scatter(k)).collect();
     let mut shown: Vec<usize> = Vec::new();
     let mut left = look.left(&shown)?.0;
     loop {

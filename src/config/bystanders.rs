@@ -5,7 +5,6 @@
 use crate::error::Result;
 use crate::lines::{Component, LineLibrary, Shell};
 
-use super::components::View;
 use super::settings::Settings;
 
 /// Atomic numbers below uranium's without a long-lived isotope.
@@ -20,11 +19,7 @@ impl Settings {
     /// A file error when the line library cannot be read.
     pub fn with_bystanders(&self) -> Result<Self> {
         let library = LineLibrary::open(self.line_library.as_ref())?;
-        let view = View {
-            library: &library,
-            conditions: self.conditions(),
-            window_kev: self.fit.window_kev,
-        };
+        let view = self.view(&library);
         let k_lines = |c: &Component| matches!(c, Component::Lines { shell: Shell::K, .. });
         let all = library.components();
         let further = all
@@ -45,11 +40,7 @@ impl Settings {
     /// A file error when the line library cannot be read.
     pub fn with_candidates(&self) -> Result<Self> {
         let library = LineLibrary::open(self.line_library.as_ref())?;
-        let view = View {
-            library: &library,
-            conditions: self.conditions(),
-            window_kev: self.fit.window_kev,
-        };
+        let view = self.view(&library);
         let [low, high] = self.fit.window_kev;
         let natural = |c: &Component| {
             let z = library.atomic_number(c.symbols()[0]).unwrap_or(0);

@@ -87,8 +87,25 @@ pub(super) struct Found {
     pub evidence: String,
 }
 
+/// What a detector's spectra are fitted with, after a first pass where nobody gives a calibration or components.
+pub(super) fn settled(
+    scan: &mut dyn ScanReader,
+    chosen: Chosen,
+    (fit, work): (&FitArgs, &WorkArgs),
+    cluster: &mut dyn Cluster,
+) -> Result<Found> {
+    if chosen.number().is_none() {
+        compare_gains(scan, fit, work, cluster)?;
+    }
+    let settings = cluster.agree(resolve(fit, Some(scan.info()), chosen.number()))?;
+    if settings.calibration_given && !settings.components.is_empty() {
+        return Ok(Found { settings, evidence: String::new() });
+    }
+    first_pass(scan, &settings, chosen, Search::default(), work, cluster)
+}
+
 /// The shapes of a detector's summed spectrum, the same on all ranks.
-pub(super) fn first_pass(
+fn first_pass(
     scan: &mut dyn ScanReader,
     settings: &Settings,
     chosen: Chosen,
@@ -137,7 +154,7 @@ fn from_bytes(settings: &Settings, bytes: &[u8]) -> Result<Settings> {
 const SAME_GAIN: f64 = 0.005;
 
 /// Warns where detectors whose raw channels are to be added have different gains.
-pub(super) fn compare_gains(
+fn compare_gains(
     scan: &mut dyn ScanReader,
     fit: &FitArgs,
     work: &WorkArgs,
