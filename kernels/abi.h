@@ -88,7 +88,7 @@ struct XrfFit {
     double *signed_amplitudes;  // [n_components] what one step beyond the bound at 0 makes of them
     void *fitted;       // [count] model and background
     void *background;   // [count]
-    double objective, r_squared, r_squared_log, deviance, counts;
+    double objective, r_squared, r_squared_log, deviance;
     int32_t steps, status;
 };
 

@@ -16,6 +16,8 @@ template <class Team, class T> XRF_FN void choose_columns(Team team, const XrfPr
         for (int p = 0; p < N_PARAMETERS; ++p)
             if (q.free[p]) j.parameter[j.shapes++] = p;
         j.n = q.n_components + j.shapes;
+        j.column = j.own;
+        j.stride = column_stride<Team>(q.count);
         j.stay = false;
     }
     team.sync();
@@ -241,7 +243,7 @@ template <class Team, class T> XRF_FN void model_of_columns(Team team, const Xrf
 
 // Escape's whole channels at these parameters; they stay until they are found anew.
 template <class Team, class T>
-XRF_FN void place_escape(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+XRF_OUTLINE void place_escape(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     const Axis a = axis_of(q, v);
     if (w.si_escape) find_escape(team, a, q.escape_shift, si_escape_energy(), w.escaped_from[0]);
     if (w.ge_escape) find_escape(team, a, q.escape_shift, ge_escape_energy(), w.escaped_from[1]);

@@ -89,7 +89,7 @@ XRF_FN void put_lines(Team team, const XrfProblem &q, const Axis &a, const doubl
 
 // dL/d parameters of the tail and step of line l, added to `gradient`, whose first entry is F_STEP_OFFSET's.
 template <class T>
-XRF_FN void pull_fractions(const double *v, const Workspace<T> &w, int l,
+XRF_FN void pull_fractions(const double *v, const Workspace<T> &w, int l, const PeakSums<T> &sums,
                            double (&gradient)[GAMMA_LINEAR + 1 - F_STEP_OFFSET]) {
     const Peaks<T> &p = w.peaks;
     const double energy = p.energy[l], mu = w.line_mu[l];
@@ -97,7 +97,7 @@ XRF_FN void pull_fractions(const double *v, const Workspace<T> &w, int l,
     if (p.kind[l] & PEAK_TAIL) {
         // d(m)/d f_tail = B T - m / N
         const double unit = w.area[l] * v[ENERGY_SLOPE] * p.inv_sigma[l] / (2 * p.gamma[l]);
-        const double f = (unit * (double)p.sums[l].of[SUM_TAIL] - per_norm) * direction(w.tail_fraction[l]);
+        const double f = (unit * (double)sums.of[SUM_TAIL] - per_norm) * direction(w.tail_fraction[l]);
         const bool alpha = w.line_family[l] == XRF_ALPHA;
         gradient[F_TAIL_OFFSET - F_STEP_OFFSET] += alpha ? f : 0.0;
         gradient[F_TAIL_LINEAR - F_STEP_OFFSET] += alpha ? f * mu : 0.0;
@@ -105,14 +105,14 @@ XRF_FN void pull_fractions(const double *v, const Workspace<T> &w, int l,
         gradient[KB_F_TAIL_LINEAR - F_STEP_OFFSET] += alpha ? 0.0 : f * mu;
         // dG/d GAMMA_OFFSET = width, dG/d GAMMA_LINEAR = E width
         const double raw = v[GAMMA_OFFSET] + v[GAMMA_LINEAR] * energy;
-        const double g = pull_gamma(p, l) * direction(raw) * w.line_width[l];
+        const double g = pull_gamma(p, l, sums) * direction(raw) * w.line_width[l];
         gradient[GAMMA_OFFSET - F_STEP_OFFSET] += g;
         gradient[GAMMA_LINEAR - F_STEP_OFFSET] += g * energy;
     }
     if (p.kind[l] & PEAK_STEP) {
         // d(m)/d f_step = B S - m / N
         const double unit = w.area[l] * v[ENERGY_SLOPE] / (2 * energy);
-        const double f = (unit * (double)p.sums[l].of[SUM_STEP] - per_norm) * direction(w.step_fraction[l]) * mu;
+        const double f = (unit * (double)sums.of[SUM_STEP] - per_norm) * direction(w.step_fraction[l]) * mu;
         gradient[F_STEP_OFFSET - F_STEP_OFFSET] += f;
         gradient[F_STEP_LINEAR - F_STEP_OFFSET] += f * energy;
     }
@@ -132,7 +132,7 @@ template <class Team, class T>
 XRF_FN void pull_lines(Team team, const XrfProblem &q, const double *v, const Workspace<T> &w, double *gradient) {
     if (is_shaped(w) && (w.alpha_tail || w.beta_tail || w.line_step)) {
         double of_shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
-        XRF_SHARE(team, l, w.n_lines) pull_fractions(v, w, l, of_shape);
+        XRF_SHARE(team, l, w.n_lines) pull_fractions(v, w, l, w.peaks.sums[l], of_shape);
         gather_sums(team, of_shape, gradient + F_STEP_OFFSET);
     }
     XRF_SHARE(team, k, q.n_components) {

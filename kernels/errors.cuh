@@ -49,13 +49,12 @@ template <class Team, class T> XRF_FN void find_spread(Team team, const XrfProbl
 }
 
 // Standard deviations of the free shapes and the amplitudes into sigma [variables] and the free step's amplitudes into
-// signed_amplitudes [K], NaN where there is none. The columns are those of w.amplitude and w.variables' shapes.
+// signed_amplitudes [K], NaN where there is none. Columns, slope and w.total are those of w.amplitude and w.variables' shapes.
 template <class Team, class T>
 XRF_OUTLINE void find_errors(Team team, const XrfProblem &q, double *sigma, double *signed_amplitudes, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
     const int n = j.n, k_max = q.n_components;
     const double nan = 0.0 / 0.0;
-    half_objective(team, q, w.variables, w);
     find_spread(team, q, w);
     normal_matrix(team, j, j.curvature, j.matrix);
     products(team, j, j.slope, 0, padded<Team>(q.count), 0, j.gradient);
@@ -107,11 +106,11 @@ XRF_OUTLINE void find_errors(Team team, const XrfProblem &q, double *sigma, doub
     team.sync();
 }
 
-// The columns at w.amplitude and w.variables where no Newton has left them.
-template <class Team, class T> XRF_OUTLINE void find_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
+// The columns, which are chosen, slope and weights at w.amplitude and w.variables, as Newton leaves them at its end.
+template <class Team, class T> XRF_FN void find_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
     begin_newton(team, q, w.variables, w);
-    place_escape(team, q, w.variables, w);
     half_at(team, q, 0, w.variables, w);
     XRF_SHARE(team, k, q.n_components) w.amplitude[k] = w.jacobian.x[k];
     team.sync();
+    if (renew_trust(team, q, w)) half_objective(team, q, w.variables, w);
 }

@@ -4,7 +4,9 @@
 // For each team (warp, block) and precision (f32, f64):
 //   xrf_layout_*            how much memory a block needs; one thread
 //   xrf_prepare_*           what the spectra of a problem share; one CUDA block
-//   xrf_fit_*               fits every spectrum
+//   xrf_fit_*               fits every spectrum, by Adam or non-negative least squares
+//   xrf_newton_*            the same by Newton
+//   xrf_errors_*            deviations of what was fitted; after one of these, on the same tile
 //   xrf_evaluate_*          the model, objective and gradient at every start
 //   xrf_background_*        SNIP background of every spectrum
 // All pointers of XrfProblem are the device's.
@@ -31,7 +33,7 @@ XRF_FN void set_up(Team team, const XrfProblem &q, const XrfTile &tile, char *sh
 
 template <class T> XRF_FN Shared<T> shared_of(const XrfTile &tile) {
     SnipPlan plan = {*tile.snip_passes, tile.snip_low, tile.snip_high, nullptr, nullptr};
-    return {plan, (T *)tile.columns, tile.gram};
+    return {plan, (T *)tile.columns, tile.reach, tile.gram};
 }
 
 template <class Team, class T> XRF_FN void measure(const XrfProblem &q, XrfLayout *layout) {
@@ -56,31 +58,46 @@ XRF_FN void prepare(Team team, const XrfProblem &q, const XrfTile &tile, Workspa
     unit_components(team, q, shared, w);
 }
 
-template <class Team, class T>
+// Where the results of spectrum i go; what was fitted stays in the workspace.
+template <class T> XRF_FN Found<T> found_of(const XrfProblem &q, const XrfTile &tile, int64_t i, Workspace<T> &w) {
+    const int64_t variables = N_PARAMETERS + q.n_components;
+    T *fitted = w.net;  // the amplitudes' start is done with it
+    return {tile.variables + i * variables, tile.sigma + i * variables, tile.signed_amplitudes + i * q.n_components, fitted,
+            w.background};
+}
+
+template <bool NEWTON, class Team, class T>
 XRF_FN void fit_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
     const Shared<T> shared = shared_of<T>(tile);
-    const int variables = N_PARAMETERS + q.n_components;
     for (int i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
         const T *counts = (const T *)tile.counts + (int64_t)i * q.n_channels;
         const T *given = tile.background ? (const T *)tile.background + (int64_t)i * q.count : nullptr;
         const double *start = tile.start + (int64_t)i * tile.start_stride;
-        T *fitted = w.net;  // the amplitudes' start is done with it
-        const Found<T> found = {tile.variables + (int64_t)i * variables, tile.sigma + (int64_t)i * variables,
-                                tile.signed_amplitudes + (int64_t)i * q.n_components, fitted, w.background};
-        const Verdict v = fit_spectrum(team, q, shared, counts, given, start, found, w);
+        const Found<T> found = found_of(q, tile, i, w);
+        const Verdict v = fit_spectrum<NEWTON>(team, q, shared, counts, given, start, found, w);
         if (team.leads()) {
             tile.objective[i] = v.objective;
             tile.r_squared[i] = v.r_squared;
             tile.r_squared_log[i] = v.r_squared_log;
             tile.deviance[i] = v.deviance;
-            tile.total_counts[i] = v.counts;
             tile.steps[i] = v.steps;
             tile.status[i] = v.status;
         }
         if (is_fitted(v.status)) XRF_SHARE(team, c, q.count) {
-            add_exactly(tile.fitted_sum + c, fitted[c]);
+            add_exactly(tile.fitted_sum + c, found.fitted[c]);
             add_exactly(tile.background_sum + c, w.background[c]);
         }
+        team.sync();
+    }
+}
+
+template <class Team, class T>
+XRF_FN void errors_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
+    const Shared<T> shared = shared_of<T>(tile);
+    for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
+        if (!has_errors(q, tile.status[i])) continue;
+        const T *given = tile.background ? (const T *)tile.background + i * q.count : nullptr;
+        errors_of_spectrum(team, q, shared, (const T *)tile.counts + i * q.n_channels, given, found_of(q, tile, i, w), w);
         team.sync();
     }
 }
@@ -111,11 +128,14 @@ XRF_FN void background_tile(Team team, const XrfProblem &q, const XrfTile &tile,
     }
 }
 
-// CUDA blocks that the registers of a multiprocessor hold: 16 warps in f32, 128 registers a thread; 8 in f64.
+// CUDA blocks that the registers of a multiprocessor hold: 16 warps in f32, 128 registers a thread; 8 in f64. Newton,
+// whose steps are short and who keeps more at hand, has 12 and 168.
 #define XRF_RESIDENT(Team, T) (2048 / (Team::MEMBERS * (int)sizeof(T)))
+#define XRF_RESIDENT_NEWTON(Team, T) (XRF_RESIDENT(Team, T) * (sizeof(T) == 4 ? 3 : 4) / 4)
 
-#define XRF_ENTRY(name, Team, T, ...)                                              \
-    extern "C" __global__ void __launch_bounds__(Team::MEMBERS, XRF_RESIDENT(Team, T)) name(const __grid_constant__ XrfProblem q, const __grid_constant__ XrfTile tile) { \
+#define XRF_ENTRY(name, Team, T, ...) XRF_ENTRY_OF(name, Team, T, XRF_RESIDENT(Team, T), __VA_ARGS__)
+#define XRF_ENTRY_OF(name, Team, T, resident, ...)                                              \
+    extern "C" __global__ void __launch_bounds__(Team::MEMBERS, resident) name(const __grid_constant__ XrfProblem q, const __grid_constant__ XrfTile tile) { \
         XRF_DYNAMIC_SHARED(shared_memory);                                          \
         __shared__ Workspace<T> w;                                                  \
         const Team team;                                                            \
@@ -128,7 +148,9 @@ XRF_FN void background_tile(Team team, const XrfProblem &q, const XrfTile &tile,
     extern "C" __global__ void xrf_layout_##suffix(const XrfProblem q, XrfLayout *layout) {           \
         measure<Team, T>(q, layout);                                                                  \
     }                                                                                                 \
-    XRF_ENTRY(xrf_fit_##suffix, Team, T, fit_tile(team, q, tile, w))                                   \
+    XRF_ENTRY(xrf_fit_##suffix, Team, T, if (q.optimizer != XRF_NEWTON) fit_tile<false>(team, q, tile, w)) \
+    XRF_ENTRY_OF(xrf_newton_##suffix, Team, T, XRF_RESIDENT_NEWTON(Team, T), if (q.optimizer == XRF_NEWTON) fit_tile<true>(team, q, tile, w)) \
+    XRF_ENTRY(xrf_errors_##suffix, Team, T, errors_tile(team, q, tile, w))                             \
     XRF_ENTRY(xrf_evaluate_##suffix, Team, T, evaluate_tile(team, q, tile, w))                         \
     XRF_ENTRY(xrf_background_##suffix, Team, T, background_tile(team, q, tile, w))                     \
     XRF_ENTRY(xrf_prepare_##suffix, Team, T, prepare(team, q, tile, w))

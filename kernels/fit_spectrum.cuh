@@ -11,12 +11,13 @@
 template <class T> struct Shared {
     SnipPlan snip;
     T *columns;    // [K, padded count] counts per channel of one count in the first line
+    int32_t *reach;  // [K, 2] where they are not 0: first channel and end, in whole blocks
     double *gram;  // [K, K] their scalar products
 };
 
 // The result beside the variables.
 struct Verdict {
-    double objective, r_squared, r_squared_log, deviance, counts;
+    double objective, r_squared, r_squared_log, deviance;
     int32_t steps, status;
 };
 
@@ -24,6 +25,9 @@ struct Verdict {
 XRF_FN bool is_fitted(int32_t status) {
     return status == XRF_CONVERGED || status == XRF_STEP_LIMIT || status == XRF_NO_DESCENT || status == XRF_SINGULAR;
 }
+
+// Do the variables that were found have deviations?
+XRF_FN bool has_errors(const XrfProblem &q, int32_t status) { return q.optimizer != XRF_NNLS && is_fitted(status); }
 
 // Where the result goes.
 template <class T> struct Found {
@@ -38,6 +42,15 @@ XRF_FN double least_start() { return 0.1; }
 // Adam looks back this many steps for progress.
 XRF_FN int patience() { return 50; }
 
+// First channel and end of what is not 0 in a column [n], in whole blocks.
+template <class Team, class T> XRF_FN void find_reach_of(int n, const T *column, int32_t *reach) {
+    int low = 0, high = n;
+    while (low < n && column[low] == T(0)) ++low;
+    while (high > low && column[high - 1] == T(0)) --high;
+    reach[0] = low / Team::BLOCK * Team::BLOCK;
+    reach[1] = padded<Team>(high);
+}
+
 // Components at unit amplitude and their Gram matrix, from the first-pass shapes.
 template <class Team, class T>
 XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, Workspace<T> &w) {
@@ -49,6 +62,8 @@ XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, W
         spectrum(team, q, q.start, w);
         T *column = shared.columns + (int64_t)k * n;
         XRF_SHARE(team, c, n) column[c] = c < q.count ? w.total[c] : T(0);
+        team.sync();
+        if (team.leads()) find_reach_of<Team>(n, column, shared.reach + 2 * k);
         for (int i = 0; i <= k; ++i) {
             double sum = 0;
             XRF_SHARE(team, c, q.count) sum += (double)column[c] * (double)shared.columns[(int64_t)i * n + c];
@@ -60,21 +75,23 @@ XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, W
 
 // Counts of the window into the workspace; what makes a spectrum unfit for a fit is its status.
 template <class Team, class T>
-XRF_FN int32_t load_counts(Team team, const XrfProblem &q, const T *counts, Workspace<T> &w, double *total) {
-    const int n = padded<Team>(q.count);
-    double sum = 0;
-    bool finite = true, saturated = false;
-    XRF_SHARE(team, c, n + Team::BLOCK) {
-        const T y = c < q.count ? counts[q.first + c] : T(0);
-        finite = finite && y >= T(0) && y < T(1e30);
-        saturated = saturated || y >= T(q.saturation);
-        sum += (double)y;
-        w.counts[c] = y;
-    }
-    finite = !team.any(!finite);
-    saturated = team.any(saturated);
-    *total = sum = team.sum(sum);
-    return !finite ? XRF_NOT_FINITE : saturated ? XRF_SATURATED : sum > 0 ? XRF_CONVERGED : XRF_EMPTY;
+XRF_FN int32_t load_counts(Team team, const XrfProblem &q, const T *XRF_RESTRICT counts, Workspace<T> &w) {
+    T *XRF_RESTRICT into = w.counts;
+    const T limit = T(q.saturation);
+    T good[Team::LANES] = {}, high[Team::LANES] = {}, some[Team::LANES] = {};
+    const int n = padded<Team>(q.count), whole = q.count / Team::BLOCK * Team::BLOCK;
+    const auto take = [&](int c, int j, T y) {
+        into[c] = y;
+        good[j] += y >= T(0) && y < T(1e30) ? T(1) : T(0);
+        high[j] += y >= limit ? T(1) : T(0);
+        some[j] += y > T(0) ? T(1) : T(0);
+    };
+    for (int b = team.first(); b < whole; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) take(b + j, j, counts[q.first + b + j]);
+    for (int b = whole + team.first(); b < n + Team::BLOCK; b += Team::BLOCK)
+        for (int j = 0; j < Team::LANES; ++j) take(b + j, j, b + j < q.count ? counts[q.first + b + j] : T(0));
+    const bool finite = team.sum(good) == T(n + Team::BLOCK), saturated = team.sum(high) > T(0);
+    return !finite ? XRF_NOT_FINITE : saturated ? XRF_SATURATED : team.sum(some) > T(0) ? XRF_CONVERGED : XRF_EMPTY;
 }
 
 // Linear amplitudes by non-negative least squares against the shared components, into w.amplitude.
@@ -88,13 +105,38 @@ XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &sh
     }
     for (int k = 0; k < q.n_components; ++k) {
         const T *XRF_RESTRICT column = shared.columns + (int64_t)k * n;
+        const int low = shared.reach[2 * k], high = shared.reach[2 * k + 1];
         T acc[Team::LANES] = {};
-        for (int b = team.first(); b < n; b += Team::BLOCK)
+        for (int b = low + team.first(); b < high; b += Team::BLOCK)
             XRF_EACH_LANE(team, j) acc[j] += column[b + j] * w.net[b + j];
         const T sum = team.sum(acc);
         if (team.leads()) w.linear[k] = (double)sum;
     }
     if (team.leads()) solve_nnls(q.n_components, shared.gram, w.linear, w.passive, w.amplitude, w.factor);
+    team.sync();
+}
+
+// Chooses the columns of a spectrum's variables. Where no shape is free or another than the first pass's, they are what
+// all spectra share, and nothing has to be switched on.
+template <class Team, class T>
+XRF_FN void take_columns(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
+    bool another = false;
+    XRF_SHARE(team, p, N_PARAMETERS) another = another || q.free[p] || w.variables[p] != q.start[p];
+    another = team.any(another);
+    choose_columns(team, q, w);
+    if (another) return;
+    Jacobian<T> &j = w.jacobian;
+    XRF_SHARE(team, k, q.n_components) {
+        j.low[k] = shared.reach[2 * k];
+        j.high[k] = shared.reach[2 * k + 1];
+    }
+    if (team.leads()) {
+        j.column = shared.columns;
+        j.stride = padded<Team>(q.count);
+        j.stay = true;
+        w.model = w.total;  // with escape
+        w.si_escape = w.ge_escape = false;
+    }
     team.sync();
 }
 
@@ -161,28 +203,29 @@ XRF_FN void find_background(Team team, const XrfProblem &q, const SnipPlan &plan
     }
 }
 
-// Fits one spectrum.
+// Fits one spectrum: by Newton, or by Adam or non-negative least squares. Deviations are left NaN; see errors_of_spectrum.
 //
 //   counts     [n_channels]  as recorded
 //   given      [count]       background, where the problem says it is given
 //   start      [variables]   shape parameters and log10 amplitudes
-template <class Team, class T>
+template <bool NEWTON, class Team, class T>
 XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &shared, const T *counts, const T *given,
                             const double *start, const Found<T> &out, Workspace<T> &w) {
     const int n = N_PARAMETERS + q.n_components;
     const double nan = 0.0 / 0.0;
-    Verdict r = {nan, nan, nan, nan, 0, 0, XRF_EMPTY};
+    Verdict r = {nan, nan, nan, nan, 0, XRF_EMPTY};
     XRF_SHARE(team, i, n) out.variables[i] = out.sigma[i] = nan;
     XRF_SHARE(team, k, q.n_components) out.signed_amplitudes[k] = nan;
-    r.status = load_counts(team, q, counts, w, &r.counts);
+    r.status = load_counts(team, q, counts, w);
     if (r.status != XRF_CONVERGED) return r;
     find_background(team, q, shared.snip, counts, given, w);
     meet_spectrum(team, q, counts, w);
     XRF_SHARE(team, i, n) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
     team.sync();
-    switch_on(team, q, w.variables, w);
+    if (NEWTON) take_columns(team, q, shared, w);
+    if (!NEWTON || !w.jacobian.stay) switch_on(team, q, w.variables, w);
     if (q.start_amplitudes || q.optimizer == XRF_NNLS) solve_amplitudes(team, q, shared, w);
-    if (q.optimizer == XRF_ADAM) {
+    if (!NEWTON && q.optimizer == XRF_ADAM) {
         if (q.start_amplitudes)
             XRF_SHARE(team, k, q.n_components) {
                 const double amplitude = w.amplitude[k] > least_start() ? w.amplitude[k] : least_start();
@@ -193,31 +236,47 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         if (r.status == XRF_DIVERGED) return r;
         linear_amplitudes(team, q, w.variables, w);
     }
-    if (q.optimizer == XRF_NEWTON) {
+    if (NEWTON) {
         if (!q.start_amplitudes) linear_amplitudes(team, q, w.variables, w);
-        r.status = run_newton(team, q, w, &r.steps);
-        renew_trust(team, q, w);
+        const NewtonEnd end = run_newton(team, q, w);
+        r.objective = 2 * end.half / q.count;
+        r.steps = end.steps;
+        r.status = end.status;
     } else {
         spectrum_anew(team, q, w.variables, w);
+        r.objective = objective(team, q, w.variables, w, w.scratch);
     }
-    r.objective = objective(team, q, w.variables, w, w.scratch);
     if (!is_finite(r.objective)) {
         r.status = XRF_DIVERGED;
         return r;
     }
-    const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts);
+    const Quality quality = r_squared(team, q.count, w.total, w.background, w.counts, w.scratch);
     r.r_squared = quality.r_squared;
     r.r_squared_log = quality.r_squared_log;
-    r.deviance = reduced_deviance(team, q, w);
+    r.deviance = reduced_deviance(team, q, w.variables, r.objective, w);
     XRF_SHARE(team, i, N_PARAMETERS) out.variables[i] = w.variables[i];
     XRF_SHARE(team, k, q.n_components) out.variables[N_PARAMETERS + k] = w.amplitude[k];
     XRF_SHARE(team, c, q.count) {
         out.fitted[c] = w.total[c] + w.background[c];
         out.background[c] = w.background[c];
     }
-    if (q.optimizer == XRF_ADAM) find_columns(team, q, w);
-    if (q.optimizer != XRF_NNLS) find_errors(team, q, out.sigma, out.signed_amplitudes, w);
     return r;
+}
+
+// Deviations and signed amplitudes of a spectrum that was fitted, from out.variables. The workspace may be another's.
+template <class Team, class T>
+XRF_FN void errors_of_spectrum(Team team, const XrfProblem &q, const Shared<T> &shared, const T *counts, const T *given,
+                               const Found<T> &out, Workspace<T> &w) {
+    load_counts(team, q, counts, w);
+    find_background(team, q, shared.snip, counts, given, w);
+    meet_spectrum(team, q, counts, w);
+    XRF_SHARE(team, i, N_PARAMETERS) w.variables[i] = out.variables[i];
+    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = out.variables[N_PARAMETERS + k];
+    team.sync();
+    take_columns(team, q, shared, w);
+    if (!w.jacobian.stay) switch_on(team, q, w.variables, w);
+    find_columns(team, q, w);
+    find_errors(team, q, out.sigma, out.signed_amplitudes, w);
 }
 
 // The model at variables v: total [count], every component [K, count] without escape or null, gradient of the

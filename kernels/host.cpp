@@ -29,10 +29,12 @@ template <class T> void *new_workspace(const XrfProblem *q) {
     const size_t size = (measure.used + 63) / 64 * 64;
     char *block = (char *)aligned_alloc(64, size);
     if (!block) abort();
-    memset(block, 0, size);
     Workspace<T> *w = (Workspace<T> *)block;
     Carver carver = {block, sizeof(Workspace<T>)};
-    carve<Thread>(*q, carver, carver, *w);
+    carve<Thread>(*q, carver, carver, measured);
+    // the columns, which come last, are written before they are read; pages that no fit touches stay the system's
+    memset(block, 0, (char *)measured.jacobian.own - block);
+    *w = measured;
     return w;
 }
 
@@ -74,7 +76,8 @@ template <class T> void *new_shared(const XrfProblem *q) {
     const size_t n = padded<Thread>(q->count), k = q->n_components;
     s->columns = (T *)aligned_alloc(64, (sizeof(T) * n * k + 127) / 64 * 64);
     s->gram = (double *)calloc(k * k + 1, sizeof(double));
-    if (!s->columns || !s->gram) abort();
+    s->reach = (int32_t *)calloc(2 * k + 1, sizeof(int32_t));
+    if (!s->columns || !s->gram || !s->reach) abort();
     s->snip = new_snip_plan(*q);
     Workspace<T> *w = (Workspace<T> *)new_workspace<T>(q);
     unit_components(Thread(), *q, *s, *w);
@@ -86,6 +89,7 @@ template <class T> void drop_shared(void *p) {
     Shared<T> *s = (Shared<T> *)p;
     free(s->columns);
     free(s->gram);
+    free(s->reach);
     free((void *)s->snip.low);
     free((void *)s->snip.high);
     free((void *)s->snip.run_start);
@@ -94,16 +98,28 @@ template <class T> void drop_shared(void *p) {
 }
 
 template <class T>
-void fit(const XrfProblem *q, const void *shared, void *workspace, const XrfSpectrum *s, XrfFit *out) {
+void fit(const XrfProblem *problem, const void *shared_memory, void *workspace, const XrfSpectrum *s, XrfFit *out) {
     FlushTiny flush;
+    const Thread team;
+    const XrfProblem &q = *problem;
+    const Shared<T> &shared = *(const Shared<T> *)shared_memory;
+    Workspace<T> &w = *(Workspace<T> *)workspace;
+    const T *counts = (const T *)s->counts, *given = (const T *)s->background;
     const Found<T> found = {out->variables, out->sigma, out->signed_amplitudes, (T *)out->fitted, (T *)out->background};
-    const Verdict v = fit_spectrum(Thread(), *q, *(const Shared<T> *)shared, (const T *)s->counts, (const T *)s->background,
-                                   s->start, found, *(Workspace<T> *)workspace);
+    const bool newton = q.optimizer == XRF_NEWTON;
+    const Verdict v = newton ? fit_spectrum<true>(team, q, shared, counts, given, s->start, found, w)
+                             : fit_spectrum<false>(team, q, shared, counts, given, s->start, found, w);
+    if (has_errors(q, v.status)) {
+        if (!newton) {  // Newton's are those of its end
+            take_columns(team, q, shared, w);
+            find_columns(team, q, w);
+        }
+        find_errors(team, q, found.sigma, found.signed_amplitudes, w);
+    }
     out->objective = v.objective;
     out->r_squared = v.r_squared;
     out->r_squared_log = v.r_squared_log;
     out->deviance = v.deviance;
-    out->counts = v.counts;
     out->steps = v.steps;
     out->status = v.status;
 }

@@ -12,7 +12,8 @@ template <class T> struct Jacobian {
     int *parameter;        // [shapes] which ones
     bool stay;             // the columns are found, and no shape moves
     int stride;            // from a column to the next
-    T *column;             // [n, stride]
+    T *column;             // [n, stride] `own`, or what all spectra share
+    T *own;
     int *low, *high;       // [n] channels where a column is not 0, whole blocks
     T *drift;              // [stride] dM/d ENERGY_OFFSET without escape
     T *term;               // [peaks, N_PARAMETERS, N_TERMS] coefficients of a peak's terms in the shapes' columns
@@ -38,8 +39,7 @@ template <class Team, class Carver, class T>
 XRF_FN void carve_jacobian(int count, int lines, int components, Carver &carver, Jacobian<T> &j) {
     const size_t most = components + N_PARAMETERS, peaks = lines + 4;
     const size_t stride = column_stride<Team>(count), blocks = stride / Team::BLOCK;
-    j.stride = (int)stride;
-    carver.take(most * stride, j.column);
+    carver.take(most * stride, j.own);
     carver.take(stride, j.drift, j.slope, j.curvature, j.weighted);
     for (int i = 0; i < N_TERMS; ++i) carver.take(stride, j.basis[i]);
     carver.take(peaks * N_PARAMETERS * N_TERMS, j.term);

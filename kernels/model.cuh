@@ -47,10 +47,11 @@ template <class Team, class T> XRF_CALL void spectrum(Team team, const XrfProble
     if (has_escape(w)) add_escapes(team, q, a, v, w);
 }
 
-// What peak i gives back, to where its component finds it and to what all peaks share.
+// What peak i with these sums gives back, to where its component finds it and to what all peaks share.
 template <class T>
-XRF_FN void pull_one(const Axis &a, const double *v, const Peaks<T> &p, int i, Workspace<T> &w, AxisPull &shared) {
-    const Pull pull = pull_peak(a, p, i, i == w.scatter.wide ? v[COMPTON_FWHM_CORR] : 1.0, shared);
+XRF_FN void pull_one(const Axis &a, const double *v, const Peaks<T> &p, int i, const PeakSums<T> &sums, Workspace<T> &w,
+                     AxisPull &shared) {
+    const Pull pull = pull_peak(a, p, i, sums, i == w.scatter.wide ? v[COMPTON_FWHM_CORR] : 1.0, shared);
     w.pulled[i] = pull.value;
     if (i >= w.n_lines) w.scatter.pull[i - w.n_lines] = pull;
 }
@@ -68,7 +69,7 @@ XRF_CALL void spectrum_adjoint(Team team, const XrfProblem &q, const double *v, 
     team.sync();
     AxisPull shared = {0, 0, 0, 0, 0, 0};
     const Peaks<T> p = peaks_of(w);
-    XRF_SHARE(team, i, p.n) pull_one(a, v, p, i, w, shared);
+    XRF_SHARE(team, i, p.n) pull_one(a, v, p, i, p.sums[i], w, shared);
     team.sync();
     pull_axis(team, q, v, shared, w.gradient);
     pull_lines(team, q, v, w, w.gradient);

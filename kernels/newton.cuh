@@ -80,10 +80,9 @@ XRF_OUTLINE bool take_step(Team team, const XrfProblem &q, double slope, double 
     return false;
 }
 
-// The variables where a fit starts: w.amplitude and the free shapes of v.
-template <class Team, class T> XRF_FN void begin_newton(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+// The variables where a fit starts: w.amplitude and the free shapes of v. The columns are chosen.
+template <class Team, class T> XRF_OUTLINE void begin_newton(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
-    choose_columns(team, q, w);
     XRF_SHARE(team, k, q.n_components) {
         const bool free = q.free[N_PARAMETERS + k] != 0;
         j.x[k] = w.amplitude[k];
@@ -99,16 +98,21 @@ template <class Team, class T> XRF_FN void begin_newton(Team team, const XrfProb
     XRF_SHARE(team, i, j.n) j.step[i] = j.trial[i] = 0;
     if (team.leads()) j.taught = 0;
     team.sync();
+    if (!j.stay) place_escape(team, q, v, w);
 }
 
-// Newton from w.amplitude and w.variables, which become those of the end; columns and w.total are those of the end
-// too. Returns the status.
-template <class Team, class T>
-XRF_OUTLINE int32_t run_newton(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
+// Where Newton ended, and half the objective there.
+struct NewtonEnd {
+    double half;
+    int32_t steps, status;
+};
+
+// Newton from w.amplitude and w.variables, which become those of the end; columns, slope, trust and w.total are those
+// of the end too.
+template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const XrfProblem &q, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
     double *v = w.variables;
     begin_newton(team, q, v, w);
-    place_escape(team, q, v, w);
     double half = half_at(team, q, 0, v, w);
     int32_t status = XRF_STEP_LIMIT, step = 0;
     int idle = 0;      // steps in a row whose gain is lost in rounding
@@ -151,8 +155,8 @@ XRF_OUTLINE int32_t run_newton(Team team, const XrfProblem &q, Workspace<T> &w, 
             half = half_at(team, q, 0, v, w);
         }
     }
-    *steps = step;
     XRF_SHARE(team, k, q.n_components) w.amplitude[k] = j.x[k];
     team.sync();
-    return status;
+    if (renew_trust(team, q, w)) half = half_objective(team, q, v, w);
+    return {half, step, status};
 }

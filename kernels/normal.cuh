@@ -55,7 +55,7 @@ XRF_OUTLINE double half_objective(Team team, const XrfProblem &q, const double *
 
 // Curvature of the objective by the model, into the Jacobian's `curvature`.
 template <class Team, class T>
-XRF_FN void find_curvature(Team team, const XrfProblem &q, bool fisher, Workspace<T> &w) {
+XRF_OUTLINE void find_curvature(Team team, const XrfProblem &q, bool fisher, Workspace<T> &w) {
     T *XRF_RESTRICT curvature = w.jacobian.curvature;
     const bool poisson = q.objective == XRF_POISSON;
     XRF_SIMD XRF_SHARE(team, c, padded<Team>(q.count)) {
@@ -179,8 +179,10 @@ XRF_OUTLINE void normal_equations(Team team, const XrfProblem &q, bool comparabl
     products(team, j, j.slope, 0, end, 0, j.gradient);
     team.sync();
     add_priors(team, q, w);
-    remember(team, comparable, j);
-    learn(team, j);
+    if (j.shapes > 0) {  // the model is linear in the amplitudes
+        remember(team, comparable, j);
+        learn(team, j);
+    }
     XRF_SHARE(team, i, n) {
         const double h = j.matrix[i * n + i];
         const bool matters = h > 0 && j.lower[i] < j.upper[i];

@@ -134,10 +134,7 @@ XRF_FN void trust_as_xrf_maps(Team team, const XrfProblem &q, const T *counts, W
 // [n_channels], or null for none.
 template <class Team, class T>
 XRF_FN void meet_spectrum(Team team, const XrfProblem &q, const T *counts, Workspace<T> &w) {
-    double sum = 0;
-    XRF_SHARE(team, c, q.count) sum += (double)w.counts[c];
-    sum = team.sum(sum);
-    const double floor = floor_share() * sum / q.count;
+    const double floor = floor_share() * sum_of(team, q.count, w.counts) / q.count;
     if (team.leads()) w.floor = T(floor > 1e-12 ? floor : 1e-12);
     XRF_SHARE(team, c, padded<Team>(q.count)) w.trust[c] = T(1);
     team.sync();
@@ -158,36 +155,45 @@ template <class Team, class T> XRF_FN bool renew_trust(Team team, const XrfProbl
     return true;
 }
 
-// Poisson deviance over the channels less the free variables; uses up w.scratch.
-template <class Team, class T> XRF_FN double reduced_deviance(Team team, const XrfProblem &q, Workspace<T> &w) {
+// Poisson deviance over the channels less the free variables, of a fit whose objective is `loss`; uses up w.scratch.
+template <class Team, class T>
+XRF_OUTLINE double reduced_deviance(Team team, const XrfProblem &q, const double *v, double loss, Workspace<T> &w) {
     int freedom = q.count;
     for (int i = 0; i < N_PARAMETERS + q.n_components; ++i) freedom -= q.free[i] ? 1 : 0;
-    const double mean = mean_deviance(team, q.count, w.floor, w.total, w.background, w.counts, w.scratch);
+    const double mean = q.objective == XRF_POISSON
+                            ? loss - prior_square(q, v, w) / q.count
+                            : mean_deviance(team, q.count, w.floor, w.total, w.background, w.counts, w.scratch);
     return mean * q.count / (freedom > 1 ? freedom : 1);
 }
 
-// 1 - sum (y - f)^2 / sum (y - mean y)^2 of the counts and of log10(counts + 1), in f64. A spectrum
-// without any variation has no R^2: NaN.
+// 1 - sum (y - f)^2 / sum (y - mean y)^2 of the counts and of log10(counts + 1). A spectrum without any variation has
+// no R^2: NaN.
 struct Quality {
     double r_squared, r_squared_log;
 };
 
+// logs [padded n] is used up.
 template <class Team, class T>
-XRF_CALL Quality r_squared(Team team, int n, const T *total, const T *background, const T *counts) {
-    double y1 = 0, y2 = 0, z1 = 0, z2 = 0, ry = 0, rz = 0;
-    XRF_SHARE(team, c, n) {
-        const double y = counts[c], f = (double)total[c] + (double)background[c];
-        const double z = logarithm(y + 1.0), g = logarithm((f > 0 ? f : 0.0) + 1.0);
-        y1 += y;
-        z1 += z;
-        ry += (y - f) * (y - f);
-        rz += (z - g) * (z - g);
-    }
-    const double ym = team.sum(y1) / n, zm = team.sum(z1) / n;
-    XRF_SHARE(team, c, n) {
-        const double y = counts[c], z = logarithm(y + 1.0);
-        y2 += (y - ym) * (y - ym);
-        z2 += (z - zm) * (z - zm);
-    }
-    return {1 - team.sum(ry) / team.sum(y2), 1 - team.sum(rz) / team.sum(z2)};
+XRF_CALL Quality r_squared(Team team, int n, const T *XRF_RESTRICT total, const T *XRF_RESTRICT background,
+                           const T *XRF_RESTRICT counts, T *XRF_RESTRICT logs) {
+    T ry[Team::LANES] = {}, rz[Team::LANES] = {};
+    for (int b = team.first(); b < n; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) {
+            const int c = b + j;
+            const T inside = c < n ? T(1) : T(0), y = counts[c], f = total[c] + background[c];
+            const T z = logarithm(y + T(1)), g = logarithm((f > T(0) ? f : T(0)) + T(1));
+            logs[c] = z;
+            ry[j] += inside * (y - f) * (y - f);
+            rz[j] += inside * (z - g) * (z - g);
+        }
+    const T ym = T(sum_of(team, n, counts) / n), zm = T(sum_of(team, n, logs) / n);
+    T y2[Team::LANES] = {}, z2[Team::LANES] = {};
+    for (int b = team.first(); b < n; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) {
+            const int c = b + j;
+            const T inside = c < n ? T(1) : T(0), y = counts[c] - ym, z = logs[c] - zm;
+            y2[j] += inside * y * y;
+            z2[j] += inside * z * z;
+        }
+    return {1 - (double)team.sum(ry) / (double)team.sum(y2), 1 - (double)team.sum(rz) / (double)team.sum(z2)};
 }

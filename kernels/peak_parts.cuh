@@ -60,14 +60,14 @@ struct AxisPull {
     double width, width_energy;       // sum of dL/ds / s times 1, E
 };
 
-// dL/d log area, position and width of peak i, whose width is `widening` times the detector's; added to `shared` where
-// it is.
-template <class T> XRF_FN Pull pull_peak(const Axis &a, const Peaks<T> &p, int i, double widening, AxisPull &shared) {
+// dL/d log area, position and width of peak i from its sums, whose width is `widening` times the detector's; added to
+// `shared` where it is.
+template <class T>
+XRF_FN Pull pull_peak(const Axis &a, const Peaks<T> &p, int i, const PeakSums<T> &sums, double widening, AxisPull &shared) {
     const double inv = p.inv_sigma[i], signed_inv = (p.kind[i] & PEAK_MIRRORED) ? -inv : inv;
     const PeakAxis<T> x = p.curve[i].axis;
     const PeakCoefs<T> coefs = p.curve[i].coefs;
     const double c = a.first + (double)x.middle;
-    const PeakSums<T> sums = p.sums[i];
     const double d0 = sums.of[SUM_D0], d1 = sums.of[SUM_D1], d2 = sums.of[SUM_D2];
     const double x_sum = (double)x.x0 * d0 + (double)x.x1 * d1 + (double)x.x2 * d2;
     const double peak = (double)coefs.peak * (double)sums.of[SUM_PEAK];
@@ -105,7 +105,7 @@ XRF_FN void pull_axis(Team team, const XrfProblem &q, const double *v, const Axi
 }
 
 // d tau / dG, prefactor 1/G included: tail_coef (-ST / G - ST / G^3 + SG / G^2)
-template <class T> XRF_FN double pull_gamma(const Peaks<T> &p, int i) {
-    const double inv = 1 / p.gamma[i], tail = p.sums[i].of[SUM_TAIL], gamma = p.sums[i].of[SUM_GAMMA];
+template <class T> XRF_FN double pull_gamma(const Peaks<T> &p, int i, const PeakSums<T> &sums) {
+    const double inv = 1 / p.gamma[i], tail = sums.of[SUM_TAIL], gamma = sums.of[SUM_GAMMA];
     return (double)p.curve[i].coefs.tail * inv * (-tail + inv * (gamma - inv * tail));
 }

@@ -14,9 +14,10 @@ XRF_FN bool is_likely(const XrfProblem &q) {
 
 // v of a spectrum whose counts and trust are in the workspace.
 template <class Team, class T> XRF_FN double prior_scale(Team team, const XrfProblem &q, const Workspace<T> &w) {
+    if (is_likely(q)) return 1.0;
     double sum = 0;
     XRF_SHARE(team, c, q.count) sum += (double)(w.trust[c] * w.counts[c]);
-    return is_likely(q) ? 1.0 : team.sum(sum) / q.count;
+    return team.sum(sum) / q.count;
 }
 
 XRF_FN bool has_prior(const XrfProblem &q, int p) { return q.free[p] && q.prior_width[p] > 0; }
@@ -36,7 +37,7 @@ template <class T> XRF_FN double prior_square(const XrfProblem &q, const double 
 
 // Their share of dL/dp, added to `gradient`.
 template <class Team, class T>
-XRF_FN void pull_priors(Team team, const XrfProblem &q, const double *v, const Workspace<T> &w, double *gradient) {
+XRF_OUTLINE void pull_priors(Team team, const XrfProblem &q, const double *v, const Workspace<T> &w, double *gradient) {
     XRF_SHARE(team, p, N_PARAMETERS)
         if (has_prior(q, p)) gradient[p] += 2 * prior_stiffness(q, w, p) * (v[p] - q.prior[p]) / q.count;
     team.sync();

@@ -105,13 +105,13 @@ XRF_FN void pull_compton(const XrfProblem &q, const double *v, const Workspace<T
         if (v[COMPTON_F_TAIL] >= 0)  // d/df_tail = F T - m / N
             gradient[COMPTON_F_TAIL] +=
                 unit / (p.gamma[s.low] * k.sigma) * (double)p.sums[s.low].of[SUM_TAIL] - per_norm;
-        gradient[COMPTON_GAMMA] += pull_gamma(p, s.low);
+        gradient[COMPTON_GAMMA] += pull_gamma(p, s.low, p.sums[s.low]);
     }
     if (high_tail) {
         if (v[COMPTON_HI_F_TAIL] >= 0)
             gradient[COMPTON_HI_F_TAIL] +=
                 unit / (p.gamma[s.up] * k.sigma) * (double)p.sums[s.up].of[SUM_TAIL] - per_norm;
-        gradient[COMPTON_HI_GAMMA] += pull_gamma(p, s.up);
+        gradient[COMPTON_HI_GAMMA] += pull_gamma(p, s.up, p.sums[s.up]);
     }
     // Ec moves the peaks, their width, and the step's 1 / Ec
     const double sigma_bar = wide.sigma * v[COMPTON_FWHM_CORR] + low.sigma + up.sigma;

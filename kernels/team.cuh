@@ -57,3 +57,11 @@ struct Thread {
 
 // Channels padded to whole blocks.
 template <class Team> XRF_FN int padded(int n) { return (n + Team::BLOCK - 1) / Team::BLOCK * Team::BLOCK; }
+
+// Sum of an array over the channels below n; it is padded.
+template <class Team, class T> XRF_FN double sum_of(Team team, int n, const T *XRF_RESTRICT a) {
+    T sums[Team::LANES] = {};
+    for (int b = team.first(); b < n; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) sums[j] += b + j < n ? a[b + j] : T(0);
+    return (double)team.sum(sums);
+}

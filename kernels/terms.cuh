@@ -40,19 +40,21 @@ XRF_FN bool has_term(int kind, int term) {
     return true;
 }
 
-// Coefficients of line l: what the adjoint gives back for each sum alone.
+// Coefficients of line l: what the adjoint gives back for each sum alone. TERM_D0 is its place on the axis, whose
+// columns come from the drift.
 template <class T>
 XRF_FN void line_terms(const XrfProblem &q, const Axis &a, const double *v, Workspace<T> &w, int l) {
     Jacobian<T> &j = w.jacobian;
     const Peaks<T> p = peaks_of(w);
-    for (int term = 0; term < N_TERMS; ++term) {
+    for (int f = 0; f < j.shapes; ++f) j.term[(l * j.shapes + f) * N_TERMS + TERM_D0] = T(0);
+    XRF_UNROLL for (int term = 0; term < TERM_D0; ++term) {
         if (!has_term(p.kind[l], term)) continue;
         double axis[FWHM_FANOPRIME + 1] = {}, shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
         AxisPull shared = {0, 0, 0, 0, 0, 0};
-        p.sums[l] = sums_of(p.curve[l].axis, term);
-        pull_one(a, v, p, l, w, shared);
+        const PeakSums<T> sums = sums_of(p.curve[l].axis, term);
+        pull_one(a, v, p, l, sums, w, shared);
         axis_gradient(q, v, shared, axis);
-        if (p.kind[l] != 0) pull_fractions(v, w, l, shape);
+        if (p.kind[l] != 0) pull_fractions(v, w, l, sums, shape);
         for (int f = 0; f < j.shapes; ++f) {
             const int k = j.parameter[f];
             const double back = k <= FWHM_FANOPRIME                        ? axis[k]
@@ -73,7 +75,7 @@ XRF_FN void scatter_terms(const XrfProblem &q, const Axis &a, const double *v, W
         for (int k = 0; k < N_PARAMETERS + q.n_components; ++k) j.gather[k] = 0;
         AxisPull shared = {0, 0, 0, 0, 0, 0};
         p.sums[i] = sums_of(p.curve[i].axis, term);
-        for (int s = w.n_lines; s < p.n; ++s) pull_one(a, v, p, s, w, shared);
+        for (int s = w.n_lines; s < p.n; ++s) pull_one(a, v, p, s, p.sums[s], w, shared);
         axis_gradient(q, v, shared, j.gather);
         if (i == w.scatter.elastic) pull_elastic(q, v, w, j.gather);
         else pull_compton(q, v, w, j.gather);

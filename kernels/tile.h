@@ -14,6 +14,7 @@ struct XrfTile {
     int32_t *snip_passes;       // [1]
     int32_t *snip_low, *snip_high;  // [64, count]
     void *columns;              // [K, padded count], padded to XrfLayout's block
+    int32_t *reach;             // [K, 2]
     double *gram;               // [K, K]
 
     // Workspaces. Each CUDA block takes near_bytes of dynamic shared memory, or, where `near` is not null,
@@ -25,7 +26,7 @@ struct XrfTile {
     double *variables;          // [n_spectra, variables] shape parameters, then linear amplitudes [counts]
     double *sigma;              // [n_spectra, variables] their standard deviations
     double *signed_amplitudes;  // [n_spectra, K]
-    double *objective, *r_squared, *r_squared_log, *deviance, *total_counts;  // [n_spectra]
+    double *objective, *r_squared, *r_squared_log, *deviance;  // [n_spectra]
     int32_t *steps, *status;    // [n_spectra]
     int64_t *fitted_sum, *background_sum;  // [count] of the spectra that were fitted, in units of 2^-20 counts
 

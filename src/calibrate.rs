@@ -1,26 +1,31 @@
 //! First pass: the shapes of a whole scan from its summed spectrum.
 //!
-//! Coarse to fine. A grid of gains and offsets, each with a linear fit of the amplitudes, finds the valley
-//! of the right calibration, which no local method does from more than a few per cent away; Adam then runs
-//! from the best of them, from the configured values and from random ones. Everything is a batch like any
-//! other: N starts are N spectra with the same counts. Knows the problem and the engine; no files and no
-//! ranks.
+//! Coarse to fine. Grids of gains and offsets, each with a linear fit of the amplitudes, find the valleys of the
+//! calibration, which no local method does from more than a few per cent away; other peak widths are tried in each.
+//! Adam then runs from the best of them, from the configured values and from random ones, and in longer and shorter
+//! steps from where the best of these ended. Every fit goes through the engine. Knows the problem and the engine; no
+//! files and no ranks.
 
+mod cast;
+mod descent;
+mod evidence;
 mod grid;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{Batch, Engine, Fits, Starts};
+use self::descent::Place;
+pub use self::evidence::{Evidence, evidence};
+use crate::engine::{Batch, Engine};
 use crate::error::{Error, Result};
 use crate::kernels::known_parameter;
-use crate::problem::{Background, Optimizer, Problem};
+use crate::problem::Problem;
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
-    /// Starts: the configured values, the best ones of the grid (at most 4), and random ones around its best.
+    /// Starts: the configured values, the best ones of the grids (at most 8), and random ones around their best.
     pub starts: usize,
     /// Seed of the random ones.
     pub seed: u64,
@@ -28,11 +33,11 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { starts: 5, seed: 0 }
+        Self { starts: 9, seed: 0 }
     }
 }
 
-/// Half-ranges of random starts around the best of the grid.
+/// Half-ranges of random starts around the best of the grids.
 const RANGES: [(&str, f64); 7] = [
     ("ENERGY_OFFSET", 0.05),
     ("ENERGY_SLOPE", 2e-4),
@@ -43,12 +48,15 @@ const RANGES: [(&str, f64); 7] = [
     ("COMPTON_FWHM_CORR", 0.5),
 ];
 
-/// The first pass's steps: one spectrum is cheap, and everything rests on it.
-const STEPS: usize = 2000;
+/// Starts whose ends are followed further.
+const FINALISTS: usize = 2;
 
 /// What is fitted last, from the right valley: with the incident energy or the curvature free, a wrong gain
 /// can look as good as the right one.
 const LAST: [&str; 2] = ["COHERENT_SCT_ENERGY", "ENERGY_QUADRATIC"];
+
+/// A bystander with at least this part of the net counts stays in the first pass, and the user hears of it.
+const STRONG: f64 = 0.01;
 
 /// The fit of a summed spectrum.
 #[derive(Clone, Debug)]
@@ -61,8 +69,8 @@ pub struct Calibration {
     pub r_squared_log: f64,
     /// Which start won, counted from 0.
     pub start: usize,
-    /// Part of the net counts that each component explains, in the problem's order \[1\].
-    pub shares: Vec<f64>,
+    /// Strong components that nobody asked for.
+    pub bystanders: Vec<String>,
 }
 
 /// The fit of a spectrum with what it needs to be shown.
@@ -86,128 +94,105 @@ pub fn fit_sum(engine: &dyn Engine, problem: &Problem, counts: ArrayView1<f64>) 
     Ok(SumFit { fitted: fits.fitted.counts(), background: fits.background.counts() })
 }
 
+/// What fits.
+#[derive(Clone, Copy)]
+pub struct Engines<'a> {
+    /// Fast, for the search.
+    pub search: &'a dyn Engine,
+    /// Exact, for what it found.
+    pub last: &'a dyn Engine,
+}
+
 /// The problem of a summed spectrum at given shape parameters: window and SNIP follow the energy axis.
 pub type ProblemAt<'a> = dyn Fn(&[f64]) -> Result<Problem> + Sync + 'a;
 
 /// Finds the shapes of a summed spectrum `[channels]` \[counts\], from `configured` shapes (in the kernels'
-/// order); [`refine`] completes them.
+/// order).
 ///
-/// The background is SNIP at the best calibration so far, the same for all starts, frozen.
+/// The first `asked` components of the problem are those of the fit; the others are bystanders, of which the
+/// strong ones are needed: a peak without a component would pull the energy axis to where another one can pose as it.
 ///
 /// # Errors
 ///
 /// When the engine fails, or when no start leads to a fit.
 pub fn calibrate(
-    engine: &dyn Engine,
+    engines: Engines,
     problem_at: &ProblemAt,
+    asked: usize,
     configured: &[f64],
     counts: ArrayView1<f64>,
     search: Search,
 ) -> Result<Calibration> {
     let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
-    let mut starts = vec![configured.to_vec()];
-    if search.starts > 1 {
-        starts.extend(grid::coarse(engine, problem_at, configured, spectrum.view())?);
+    let spectrum = spectrum.view();
+    let engine = engines.search;
+    let starts = starts(engine, problem_at, asked, configured, spectrum, search)?;
+    let rough = descent::all(engine, problem_at, &starts, spectrum, (&descent::ROUGH, &LAST))?;
+    let mut order: Vec<usize> = (0..rough.len()).collect();
+    order.sort_by(|&a, &b| rough[a].unexplained.total_cmp(&rough[b].unexplained));
+    order.truncate(FINALISTS);
+    let finalists: Vec<Vec<f64>> = order.iter().map(|&i| rough[i].parameters.clone()).collect();
+    let fine = descent::all(engine, problem_at, &finalists, spectrum, (&descent::FINE, &LAST))?;
+    let best = lowest(&fine);
+    let (place, start) = (&fine[best], order[best]);
+    if !place.status.is_fitted() {
+        return Err(unfit(place));
     }
-    starts.truncate(search.starts.max(1));
-    // the first of the grid: where the configured gain is far off, so is its window
-    let mut problem = problem_at(starts.get(1).unwrap_or(&starts[0]))?;
-    let missing = search.starts.saturating_sub(starts.len());
-    let around = starts.get(1).unwrap_or(&starts[0]).clone();
-    starts.extend(random(&problem, &around, missing, search.seed));
-    for name in LAST {
-        problem.parameters[known_parameter(name)].free = false;
-    }
-    fine(engine, problem, &starts, spectrum.view())
-}
-
-/// Finds the shapes again from good ones, with the window and the background that belong to them.
-///
-/// # Errors
-///
-/// As [`calibrate`].
-pub fn refine(
-    engine: &dyn Engine,
-    problem_at: &ProblemAt,
-    from: &[f64],
-    counts: ArrayView1<f64>,
-) -> Result<Calibration> {
-    let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
-    fine(engine, problem_at(from)?, &[from.to_vec()], spectrum.view())
-}
-
-/// Adam from each start; the best.
-fn fine(
-    engine: &dyn Engine,
-    problem: Problem,
-    starts: &[Vec<f64>],
-    spectrum: ArrayView2<f32>,
-) -> Result<Calibration> {
-    let problem = Problem { optimizer: Optimizer::Adam, steps: STEPS, tolerance: 0.0, ..problem };
-    let fits = fit(engine, &problem, starts, spectrum)?;
-    let best = lowest(&fits).ok_or_else(|| unfit(&fits))?;
-    let modelled = fits.amplitudes.row(best);
-    let counts: Vec<f64> =
-        (0..problem.components.len()).map(|k| modelled[k] * intensity(&problem, k)).collect();
-    let all: f64 = counts.iter().sum();
+    let wide = problem_at(&place.parameters)?;
+    let counted = |k: usize| place.amplitudes[k] * cast::intensity(&wide, k);
+    let all: f64 = (0..wide.components.len()).map(counted).sum();
+    let needed = |k: usize| k < asked || counted(k) >= STRONG * all;
+    let at = |p: &[f64]| Ok(cast::kept(&problem_at(p)?, needed));
+    let last = [place.parameters.clone()];
+    let last = descent::all(engines.last, &at, &last, spectrum, (&descent::FINE, &[]))?.remove(0);
+    let bystanders = asked..wide.components.len();
+    let bystanders = bystanders.filter(|&k| needed(k) && !wide.is_scatter(k));
     Ok(Calibration {
-        parameters: fits.parameters.row(best).to_vec(),
-        r_squared: fits.r_squared[best],
-        r_squared_log: fits.r_squared_log[best],
-        start: best,
-        shares: counts.iter().map(|y| y / all.max(f64::MIN_POSITIVE)).collect(),
+        bystanders: bystanders.map(|k| wide.components[k].clone()).collect(),
+        parameters: last.parameters,
+        r_squared: last.r_squared,
+        r_squared_log: last.r_squared_log,
+        start,
     })
 }
 
-/// Counts of a component per count in its first line.
-fn intensity(problem: &Problem, component: usize) -> f64 {
-    if [problem.elastic, problem.compton].contains(&Some(component)) {
-        return 1.0;
-    }
-    problem.lines.iter().filter(|l| l.component == component).map(|l| l.ratio).sum()
-}
-
-/// Fits one spectrum `[1, channels]` from many starts, all with the same background.
-fn fit(
+/// The configured values, the best of the grids with and without bystanders, and random ones around their best.
+fn starts(
     engine: &dyn Engine,
-    problem: &Problem,
-    starts: &[Vec<f64>],
+    problem_at: &ProblemAt,
+    asked: usize,
+    configured: &[f64],
     spectrum: ArrayView2<f32>,
-) -> Result<Fits> {
-    let background = match problem.background {
-        Background::None => Array2::zeros((1, problem.count)),
-        _ => engine.snip(problem, spectrum)?,
-    };
-    let problem = Problem { background: Background::Given, saturation: None, ..problem.clone() };
-    let amplitudes = problem.amplitudes.iter().map(|v| v.start);
-    let variables: Vec<f64> =
-        starts.iter().flat_map(|s| s.iter().copied().chain(amplitudes.clone())).collect();
-    let n = starts.len();
-    let variables =
-        Array2::from_shape_vec((n, variables.len() / n), variables).expect("a row per start");
-    let all =
-        |row: ArrayView2<f32>| row.broadcast((n, row.ncols())).expect("one row repeats").to_owned();
-    let background = all(background.mapv(|b| b as f32).view());
-    engine.fit(
-        &problem,
-        Batch {
-            counts: all(spectrum).view(),
-            background: Some(background.view()),
-            starts: Starts::Each(variables.view()),
-        },
-    )
+    search: Search,
+) -> Result<Vec<Vec<f64>>> {
+    let mut starts = vec![configured.to_vec()];
+    if search.starts <= 1 {
+        return Ok(starts);
+    }
+    let alone = |p: &[f64]| Ok(cast::kept(&problem_at(p)?, |k| k < asked));
+    let mut grids = vec![grid::coarse(engine, problem_at, configured, spectrum)?];
+    if asked > 0 {
+        grids.push(grid::coarse(engine, &alone, configured, spectrum)?);
+    }
+    for rank in 0..grid::CANDIDATES {
+        starts.extend(grids.iter().filter_map(|grid| grid.get(rank).cloned()));
+    }
+    starts.truncate(search.starts);
+    let around = starts.get(1).unwrap_or(&starts[0]).clone();
+    let missing = search.starts - starts.len();
+    starts.extend(random(&problem_at(&around)?, &around, missing, search.seed));
+    Ok(starts)
 }
 
-/// The fit with the lowest objective.
-fn lowest(fits: &Fits) -> Option<usize> {
-    let fitted = (0..fits.status.len()).filter(|&i| fits.status[i].is_fitted());
-    fitted.min_by(|&a, &b| fits.objective[a].total_cmp(&fits.objective[b]))
+fn lowest(places: &[Place]) -> usize {
+    let all = 0..places.len();
+    all.min_by(|&a, &b| places[a].unexplained.total_cmp(&places[b].unexplained)).unwrap_or(0)
 }
 
-fn unfit(fits: &Fits) -> Error {
+fn unfit(place: &Place) -> Error {
     Error::configuration(format!(
         "the summed spectrum cannot be fitted ({}); check the elements and the energy calibration",
-        fits.status[0].meaning()
+        place.status.meaning()
     ))
 }
 

@@ -31,7 +31,8 @@ pub enum Command {
     Map(MapArgs),
     /// Finds calibration and peak shapes from the summed spectrum of a scan.
     ///
-    /// Adam fits the sum in f64, on the CPU. --optimizer, --iterations and --precision are for the pixels: they go into the
+    /// From an element list and the incident energy it finds gains up to 20 % and offsets up to 0.2 keV off, and peaks
+    /// twice or half as wide. Adam fits the sum on the CPU, in f64 at the end. --optimizer, --iterations and --precision are for the pixels: they go into the
     /// configuration that is written. Without --output and --override-out it is printed.
     Calibrate(CalibrateArgs),
     /// Fits the summed spectra of regions of a scan, from a mask or of rectangles.
@@ -78,7 +79,8 @@ pub struct FitArgs {
     /// Line data: a MAPS xrf_library.csv, with henke.xdr beside it [default: built in].
     #[arg(long, value_name = "CSV")]
     pub line_library: Option<PathBuf>,
-    /// Elements to fit: Fe (K lines), Pb_L, Pb_M, pile-ups as Si_Cl.
+    /// Elements to fit: Fe (K lines), Pb_L, Pb_M, pile-ups as Si_Cl; auto: the first pass proposes what the summed
+    /// spectrum shows, and says what speaks for each.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub elements: Option<Vec<String>>,
     /// Incident photon energy in keV.
@@ -88,7 +90,8 @@ pub struct FitArgs {
     #[arg(long)]
     pub detector: Option<Detector>,
     /// Shape parameters that move: none, default (the energy axis's offset and slope, the peaks' widths), paper
-    /// (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass: paper].
+    /// (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass: paper and
+    /// COMPTON_GAMMA].
     #[arg(long, value_name = "SET")]
     pub free: Option<Free>,
     /// What is minimised [default: mse].
@@ -183,9 +186,9 @@ pub struct MapArgs {
 pub struct CalibrateArgs {
     /// Scan: EPICS MDA, MAPS_RAW or analysed MAPS HDF5.
     pub scan: PathBuf,
-    /// Starts of the fit: the configured values, the best of a coarse search (gains 25 % and offsets 0.2 keV
-    /// around them, at most 4), then random ones; 1: the configured values alone.
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    /// Starts of the fit: the configured values, the best of two coarse searches (gains 25 % and offsets 0.2 keV around
+    /// them, peak widths from half to twice theirs; at most 8), then random ones; 1: the configured values alone.
+    #[arg(long, default_value_t = 9, value_name = "N")]
     pub starts: usize,
     /// Seed of the random starts.
     #[arg(long, default_value_t = 0)]

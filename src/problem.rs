@@ -256,6 +256,11 @@ impl Problem {
         }
     }
 
+    /// Is this component elastic or Compton scatter?
+    pub fn is_scatter(&self, component: usize) -> bool {
+        [self.elastic, self.compton].contains(&Some(component))
+    }
+
     /// Indices of the free shape parameters.
     pub fn free_parameters(&self) -> Vec<usize> {
         (0..self.parameters.len()).filter(|&i| self.parameters[i].free).collect()

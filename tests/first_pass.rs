@@ -1,5 +1,6 @@
 //! Promise: the first pass finds the energy calibration of a scan from an element list and the incident
-//! energy alone, from gains 20 % off, whether or not the list is complete, and says what the list lacks.
+//! energy alone, from gains 20 % off, whether or not the list is complete, and says what the list lacks. Without a list
+//! it proposes one, and says what speaks for each of its elements.
 
 mod common;
 
@@ -175,5 +176,50 @@ fn the_real_detectors_are_found_from_either_side() {
                 );
             }
         }
+    }
+}
+
+/// The elements that the first pass proposes for detector 0, and what it wrote.
+fn proposed(folder: &Path, scan: &str) -> (Vec<String>, String) {
+    let arguments = ["--elements", "auto", "--incident-kev", "10", "--detector", "0"];
+    let arguments = [&["calibrate", scan], &arguments[..], &["-o", "auto.toml", "--overwrite"]];
+    let output = xrfit(folder, &arguments.concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("misfit without it"), "no evidence: {said}");
+    let text = std::fs::read_to_string(folder.join("auto.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let names = table["elements"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+    (names.map(String::from).collect(), text)
+}
+
+#[test]
+fn what_a_simulated_scan_shows_is_proposed_with_its_evidence() {
+    let folder = simulated();
+    let (names, text) = proposed(folder.path(), "scan.h5");
+    let all: Vec<&str> = ALL.split(',').collect();
+    for strong in ["Si", "Ar", "K", "Ca", "Ti", "Fe", "Cu", "Zn"] {
+        assert!(names.iter().any(|n| n == strong), "{strong} is not among {names:?}");
+    }
+    let wrong: Vec<&String> = names.iter().filter(|n| !all.contains(&n.as_str())).collect();
+    assert!(wrong.len() <= 1, "{wrong:?} are not in the scan, allowed 1");
+    for name in &names {
+        let row = text.lines().find(|line| line.starts_with(&format!("# {name} ")));
+        assert!(row.is_some(), "no evidence of {name} in {text}");
+    }
+}
+
+#[test]
+fn what_a_real_scan_shows_is_proposed() {
+    let Some(scans) = common::shared("data/aps_2ide/mda") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for scan in ["axo_std", "2xfm_0010", "2xfm_0011"] {
+        let path = std::fs::canonicalize(scans.join(format!("{scan}.mda"))).unwrap();
+        let (names, _) = proposed(folder.path(), path.to_str().unwrap());
+        for strong in ["Ar", "Ca", "Fe", "Cu", "La_L"] {
+            assert!(names.iter().any(|n| n == strong), "{scan}: {strong} is not among {names:?}");
+        }
+        // what the beam does not excite is refused
+        let list = names.join(",");
+        xrfit(folder.path(), &["check", "--elements", &list, "--incident-kev", "10"]);
     }
 }

@@ -3,23 +3,27 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::{ProblemAt, lowest};
+use super::ProblemAt;
+use super::descent::unexplained;
 use crate::engine::{Batch, Engine};
 use crate::error::Result;
 use crate::kernels::known_parameter;
 use crate::problem::{Optimizer, Problem};
 
 /// Gains of the grid: this part below and above the configured one, in steps of this part of it. At 10 keV a
-/// step is half a peak's width.
+/// step is less than a peak's width.
 const GAIN_RANGE: f64 = 0.25;
-const GAIN_STEP: f64 = 0.006;
+const GAIN_STEP: f64 = 0.009;
 
 /// Offsets of the grid: this far to both sides of the configured one, in this many steps \[keV\].
 const OFFSET_RANGE: f64 = 0.2;
 const OFFSET_STEPS: i32 = 3;
 
 /// Grid points that Adam starts from.
-const CANDIDATES: usize = 4;
+pub(super) const CANDIDATES: usize = 4;
+
+/// Peak widths that are tried at these, over the configured ones.
+const WIDTHS: [f64; 4] = [0.5, 0.7, 1.4, 2.0];
 
 /// Calibrations of the grid, the best of each valley, the best first. What is fixed stays as configured, and
 /// nothing leaves its bounds.
@@ -62,10 +66,37 @@ pub(super) fn coarse(
     let mut valleys: Vec<&Point> =
         (0..gains.len()).filter(|&i| is_valley(i)).map(|i| &gains[i]).collect();
     valleys.sort_by(|a, b| a.unexplained.total_cmp(&b.unexplained));
-    Ok(valleys.into_iter().take(CANDIDATES).map(|point| point.parameters.clone()).collect())
+    let best: Vec<&Point> = valleys.into_iter().take(CANDIDATES).collect();
+    best.par_iter().map(|point| best_width(engine, problem_at, point, spectrum)).collect()
+}
+
+/// The shapes of a grid point with the peak width that leaves least.
+fn best_width(
+    engine: &dyn Engine,
+    problem_at: &ProblemAt,
+    valley: &Point,
+    spectrum: ArrayView2<f32>,
+) -> Result<Vec<f64>> {
+    let variables = problem_at(&valley.parameters)?.parameters;
+    let mut best = valley.clone();
+    for width in WIDTHS {
+        let mut parameters = valley.parameters.clone();
+        for (name, factor) in [("FWHM_OFFSET", width), ("FWHM_FANOPRIME", width * width)] {
+            let (i, v) = (known_parameter(name), variables[known_parameter(name)]);
+            if v.free {
+                parameters[i] = (parameters[i] * factor).clamp(v.lower, v.upper);
+            }
+        }
+        let point = point(engine, problem_at, parameters, spectrum)?;
+        if point.unexplained < best.unexplained {
+            best = point;
+        }
+    }
+    Ok(best.parameters)
 }
 
 /// A point of the grid.
+#[derive(Clone)]
 struct Point {
     parameters: Vec<f64>,
     /// Sum of the squares that a linear fit leaves, over the whole spectrum \[counts²\].
@@ -81,13 +112,7 @@ fn point(
 ) -> Result<Point> {
     let problem =
         Problem { optimizer: Optimizer::Nnls, saturation: None, ..problem_at(&parameters)? };
-    let window = problem.first..problem.first + problem.count;
-    let outside: f64 = (0..problem.channels)
-        .filter(|c| !window.contains(c))
-        .map(|c| f64::from(spectrum[[0, c]]).powi(2))
-        .sum();
     let fits = engine.fit(&problem, Batch::of(spectrum))?;
-    // a window without counts explains nothing
-    let inside = lowest(&fits).map_or(0.0, |i| fits.objective[i] * window.len() as f64);
-    Ok(Point { parameters, unexplained: outside + inside })
+    let unexplained = unexplained(&problem, spectrum, &fits);
+    Ok(Point { parameters, unexplained })
 }

@@ -26,6 +26,12 @@ pub const PAPER: [&str; 12] = [
     "KB_F_TAIL_OFFSET",
 ];
 
+/// In place of elements: the first pass proposes them.
+pub const PROPOSED: &str = "auto";
+
+/// What the first pass finds beside [`PAPER`]: the summed spectrum tells how long the Compton peak's tail is.
+pub const FIRST_PASS: [&str; 1] = ["COMPTON_GAMMA"];
+
 /// Parameters that are free when nobody says otherwise (`--free default`).
 pub const DEFAULT_FREE: [&str; 4] =
     ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_FANOPRIME"];

@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use crate::lines::{Component, Conditions, LineLibrary, Shell};
 
+use super::settings::Settings;
+
 /// Who asked for the components decides how strict we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -25,6 +27,13 @@ pub(super) struct View<'a> {
     pub library: &'a LineLibrary,
     pub conditions: Conditions<'a>,
     pub window_kev: [f64; 2],
+}
+
+impl Settings {
+    /// What further components must show themselves in.
+    pub(super) fn view<'a>(&'a self, library: &'a LineLibrary) -> View<'a> {
+        View { library, conditions: self.conditions(), window_kev: self.fit.window_kev }
+    }
 }
 
 /// Checks and orders components: K lines by Z, L by Z, M by Z, pile-ups.

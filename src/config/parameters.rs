@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, ParameterInfo};
 use crate::problem::{Prior, Variable};
 
-use super::choices::{DEFAULT_FREE, Free, PAPER, ParameterName};
+use super::choices::{DEFAULT_FREE, FIRST_PASS, Free, PAPER, ParameterName};
 use super::override_file::{Given, OverrideFile};
 use super::raw::{Raw, RawParameter};
 
@@ -33,6 +33,12 @@ pub(super) fn members(set: &Free) -> Vec<ParameterName> {
         Free::Paper => ParameterName::known(&PAPER),
         Free::List(names) => names.clone(),
     }
+}
+
+/// The parameters that the first pass fits.
+pub(super) fn of_first_pass(set: Option<&Free>) -> Vec<ParameterName> {
+    let own = || [&PAPER[..], &FIRST_PASS].concat();
+    set.map_or_else(|| ParameterName::known(&own()), members)
 }
 
 /// What parameters depend on.

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::lines::LineLibrary;
 
 use super::choices::Choices;
-use super::components::{Origin, View};
+use super::components::Origin;
 use super::raw::Raw;
 use super::resolve::Sources;
 use super::settings::Settings;
@@ -38,11 +38,7 @@ impl Settings {
     /// A file error when the line library cannot be read.
     pub fn with_components(&self, names: &[String]) -> Result<Self> {
         let library = LineLibrary::open(self.line_library.as_ref())?;
-        let view = View {
-            library: &library,
-            conditions: self.conditions(),
-            window_kev: self.fit.window_kev,
-        };
+        let view = self.view(&library);
         let further = names.iter().filter_map(|name| view.component(name).ok());
         let mut settings = self.clone();
         for component in further {

@@ -26,7 +26,7 @@ const fn key(
 #[rustfmt::skip]
 const KEYS: [Key; 41] = [
     key("compat", "none", "", "follow the conventions of `xrf-maps` or `mapstorch` where no other key says otherwise"),
-    key("elements", "the override file's", "", "what to fit: `Fe` K lines, `Pb_L` L lines, `Pb_M` M lines, `Si_Cl` pile-up"),
+    key("elements", "the override file's", "", "what to fit: `Fe` K lines, `Pb_L` L lines, `Pb_M` M lines, `Si_Cl` pile-up; or `auto` alone: what the summed spectrum shows"),
     key("incident_kev", "the override file's, else the scan's", "keV", "incident photon energy"),
     key("line_library", "built-in", "", "MAPS' `xrf_library.csv`; a path is relative to the configuration file"),
     key("henke", "`henke.xdr` beside it", "", "attenuation table of the line library"),
@@ -54,7 +54,7 @@ const KEYS: [Key; 41] = [
     key("fit.start", "`solve`", "", "where amplitudes start: `solve` from a non-negative linear fit, or `flat` from 1 count"),
     key("fit.clip_net_counts", "false; xrf-maps: true", "", "counts below the background count as zero in linear solves"),
     key("fit.first_pass", "`run`; `skip` where ENERGY_SLOPE is given", "", "`run` or `skip` the calibration on the summed spectrum"),
-    key("fit.first_pass_free", "`paper`", "", "shape parameters that the first pass fits: as `fit.free`, which is for the pixels"),
+    key("fit.first_pass_free", "`paper` and COMPTON_GAMMA", "", "shape parameters that the first pass fits: as `fit.free`, which is for the pixels"),
     key("snip.order", "`simultaneous`; xrf-maps: `in-place`", "", "order in which SNIP updates channels"),
     key("snip.width", "0.5", "1", "MAPS' SNIP_WIDTH"),
     key("parameters.NAME.value", "see the parameters", "", "start of a shape parameter, in its unit"),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Conditions, LineLibrary};
 use crate::problem::{Background, Objective, Optimizer, Precision};
 
-use super::choices::{Choices, Detector, FirstPass, Free, ParameterName, Start};
+use super::choices::{Choices, Detector, FirstPass, PROPOSED, ParameterName, Start};
 use super::compat::{Defaults, defaults};
 use super::components::{self, Origin, Requested, View};
 use super::override_file::{self, OverrideFile};
@@ -136,12 +136,16 @@ impl Merge<'_> {
             adjustments: &adjustments,
         };
         let view = View { library: &library, conditions, window_kev: fit.window_kev };
-        let components = components::resolve(&self.requested()?, &view, notes)?;
-        if components.is_empty() && self.origin != Origin::Modelled {
+        let requested = self.requested()?;
+        let proposed = requested.names == [PROPOSED];
+        let components =
+            if proposed { Vec::new() } else { components::resolve(&requested, &view, notes)? };
+        if components.is_empty() && !proposed && self.origin != Origin::Modelled {
             return Err(self.no_elements());
         }
         adjustments.retain(|name, adjustment| {
-            *adjustment != Adjustment::default() && components.iter().any(|c| c.name() == *name)
+            let fitted = proposed || components.iter().any(|c| c.name() == *name);
+            fitted && *adjustment != Adjustment::default()
         });
 
         Ok(Settings {
@@ -156,9 +160,7 @@ impl Merge<'_> {
             snip: Snip { order: raw.snip.order.unwrap_or(defaults.snip_order), width },
             parameters,
             adjustments,
-            first_pass_free: parameters::members(
-                raw.fit.first_pass_free.as_ref().unwrap_or(&Free::Paper),
-            ),
+            first_pass_free: parameters::of_first_pass(raw.fit.first_pass_free.as_ref()),
             calibration_given: self.calibration_given()?,
         })
     }

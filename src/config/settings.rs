@@ -86,7 +86,7 @@ pub struct Snip {
 pub struct Settings {
     /// Whose conventions the defaults followed.
     pub compat: Option<Compat>,
-    /// Fitted components in output order, scatter aside.
+    /// Fitted components in output order, scatter aside; none: the first pass proposes them.
     pub components: Vec<Component>,
     /// Incident photon energy \[keV\]; the fitted one is the parameter COHERENT_SCT_ENERGY.
     pub incident_kev: f64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::lines::{Adjustment, Component};
 use crate::problem::Variable;
 
-use super::choices::{FirstPass, Free, ParameterName};
+use super::choices::{FirstPass, Free, PROPOSED, ParameterName};
 use super::parameters::{all_names, free_names};
 use super::raw::{Raw, RawBranching, RawFit, RawModel, RawParameter, RawScan, RawSnip};
 use super::settings::Settings;
@@ -26,7 +26,7 @@ impl From<Settings> for Raw {
         let first_pass = if s.calibration_given { FirstPass::Skip } else { FirstPass::Run };
         Raw {
             compat: s.compat,
-            elements: Some(s.components.iter().map(Component::name).collect()),
+            elements: Some(elements(&s.components)),
             incident_kev: Some(s.incident_kev),
             line_library: s.line_library.as_ref().map(|files| files.csv.clone()),
             henke: s.line_library.as_ref().map(|files| files.henke.clone()),
@@ -63,6 +63,13 @@ impl From<Settings> for Raw {
             branching: branching(&s.adjustments, &s.components),
         }
     }
+}
+
+fn elements(components: &[Component]) -> Vec<String> {
+    if components.is_empty() {
+        return vec![PROPOSED.to_string()];
+    }
+    components.iter().map(Component::name).collect()
 }
 
 fn branching(

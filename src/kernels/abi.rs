@@ -71,7 +71,6 @@ pub(crate) struct RawFit {
     pub r_squared: f64,
     pub r_squared_log: f64,
     pub deviance: f64,
-    pub counts: f64,
     pub steps: i32,
     pub status: i32,
 }
@@ -126,6 +125,7 @@ pub(crate) struct RawTile {
     pub snip_low: u64,
     pub snip_high: u64,
     pub columns: u64,
+    pub reach: u64,
     pub gram: u64,
     pub near: u64,
     pub far: u64,
@@ -138,7 +138,6 @@ pub(crate) struct RawTile {
     pub r_squared: u64,
     pub r_squared_log: u64,
     pub deviance: u64,
-    pub total_counts: u64,
     pub steps: u64,
     pub status: u64,
     pub fitted_sum: u64,

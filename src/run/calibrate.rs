@@ -9,7 +9,7 @@ use super::{
     Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum,
     tiles,
 };
-use crate::calibrate::{Calibration, Search, calibrate, refine};
+use crate::calibrate::{Calibration, Engines, Evidence, Search, calibrate, evidence};
 use crate::cli::{CalibrateArgs, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
 use crate::config::{self, Detector, Settings};
@@ -17,6 +17,7 @@ use crate::engine::{self, Choice, Precision};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::output::{self, numbered};
+use crate::problem::Problem;
 use crate::report;
 use crate::scan::{self, ScanInfo, ScanReader};
 
@@ -33,10 +34,11 @@ pub(super) fn run(args: &CalibrateArgs, cluster: &mut dyn Cluster) -> Result<()>
             settings = settings.with_first_pass_free(free);
         }
         let search = Search { starts: args.starts, seed: args.seed };
-        let mut settings = first_pass(&mut *scan, &settings, which, search, &args.work, cluster)?;
+        let found = first_pass(&mut *scan, &settings, which, search, &args.work, cluster)?;
+        let mut settings = found.settings;
         // the calibration is this detector's alone
         settings.detector = which.number().map_or(Detector::Sum, Detector::Index);
-        on_rank_0(cluster, || write(args, which, &settings))?;
+        on_rank_0(cluster, || write(args, which, &found.evidence, &settings))?;
     }
     Ok(())
 }
@@ -62,51 +64,97 @@ fn vacant(args: &CalibrateArgs, chosen: &[Chosen], scan: &ScanInfo) -> Result<()
 }
 
 /// Writes what is asked for; the configuration goes to the terminal where nothing is.
-fn write(args: &CalibrateArgs, which: Chosen, settings: &Settings) -> Result<()> {
+fn write(args: &CalibrateArgs, which: Chosen, evidence: &str, settings: &Settings) -> Result<()> {
     let outputs = outputs(args, which);
     if outputs.iter().all(Option::is_none) {
-        report::say(&settings.to_toml())?;
+        report::say(&(evidence.to_string() + &settings.to_toml()))?;
     }
-    let texts = [Settings::to_toml, config::write_override];
+    let texts = [evidence.to_string() + &settings.to_toml(), config::write_override(settings)];
     for (path, text) in outputs.iter().zip(texts) {
         if let Some(path) = path {
-            output::write(path, args.overwrite.into(), text(settings))?;
+            output::write(path, args.overwrite.into(), text)?;
             log::info!("wrote {}", path.display());
         }
     }
     Ok(())
 }
 
-/// The settings with the shapes of a detector's summed spectrum, the same on all ranks.
-pub(super) fn first_pass(
+/// What a first pass found.
+pub(super) struct Found {
+    /// The settings with its shapes, and with its components where nobody asked for any.
+    pub settings: Settings,
+    /// On rank 0: what speaks for these components, as comments of a configuration; empty where they were asked for.
+    pub evidence: String,
+}
+
+/// What a detector's spectra are fitted with, after a first pass where nobody gives a calibration or components.
+pub(super) fn settled(
+    scan: &mut dyn ScanReader,
+    chosen: Chosen,
+    (fit, work): (&FitArgs, &WorkArgs),
+    cluster: &mut dyn Cluster,
+) -> Result<Found> {
+    if chosen.number().is_none() {
+        compare_gains(scan, fit, work, cluster)?;
+    }
+    let settings = cluster.agree(resolve(fit, Some(scan.info()), chosen.number()))?;
+    if settings.calibration_given && !settings.components.is_empty() {
+        return Ok(Found { settings, evidence: String::new() });
+    }
+    first_pass(scan, &settings, chosen, Search::default(), work, cluster)
+}
+
+/// The shapes of a detector's summed spectrum, the same on all ranks.
+fn first_pass(
     scan: &mut dyn ScanReader,
     settings: &Settings,
     chosen: Chosen,
     search: Search,
     work: &WorkArgs,
     cluster: &mut dyn Cluster,
-) -> Result<Settings> {
+) -> Result<Found> {
     let info = scan.info().clone();
     let tiles = tiles(work, &info, SUMMED_AT_ONCE, cluster)?;
     let spectrum = sum::spectrum(scan, chosen, tiles, cluster)?;
     let mut found = Ok(Vec::new());
+    let mut evidence = String::new();
     if cluster.rank() == 0 && spectrum.sum() > 0.0 {
-        found = on_sum(settings, &info, chosen, search, &spectrum).map(|c| c.parameters);
+        found = on_sum(settings, &info, chosen, search, &spectrum).map(|found| {
+            evidence = found.evidence;
+            as_bytes(&found.settings)
+        });
+    } else if cluster.rank() == 0 && settings.components.is_empty() {
+        found = Err(nothing_shown(chosen));
     } else if cluster.rank() == 0 {
         log::warn!("{}there are no counts, so there is no first pass", chosen.prefix());
-        found = Ok(settings.parameters.iter().map(|v| v.start).collect());
+        found = Ok(as_bytes(settings));
     }
-    let parameters = cluster.agree(found)?;
-    let bytes = cluster.broadcast(parameters.iter().flat_map(|v| v.to_le_bytes()).collect());
-    let parameters: Vec<f64> = bytes.as_chunks().0.iter().map(|v| f64::from_le_bytes(*v)).collect();
-    Ok(settings.with_calibrated(&parameters))
+    let bytes = cluster.agree(found)?;
+    let settings = from_bytes(settings, &cluster.broadcast(bytes))?;
+    Ok(Found { settings, evidence })
+}
+
+/// What a first pass changes, for the other ranks: shapes, then names of components.
+fn as_bytes(settings: &Settings) -> Vec<u8> {
+    let names: Vec<String> = settings.components.iter().map(|c| c.name()).collect();
+    let shapes = settings.parameters.iter().flat_map(|v| v.start.to_le_bytes());
+    shapes.chain(names.join(",").into_bytes()).collect()
+}
+
+fn from_bytes(settings: &Settings, bytes: &[u8]) -> Result<Settings> {
+    let (shapes, names) = bytes.split_at(8 * settings.parameters.len());
+    let shapes: Vec<f64> = shapes.as_chunks().0.iter().map(|v| f64::from_le_bytes(*v)).collect();
+    let names = String::from_utf8_lossy(names);
+    let names: Vec<String> = names.split(',').map(String::from).collect();
+    let settings = settings.with_calibrated(&shapes);
+    if settings.components.is_empty() { settings.with_only(&names) } else { Ok(settings) }
 }
 
 /// Detectors whose gains differ by more than this part of them are better fitted each on its own.
 const SAME_GAIN: f64 = 0.005;
 
 /// Warns where detectors whose raw channels are to be added have different gains.
-pub(super) fn compare_gains(
+fn compare_gains(
     scan: &mut dyn ScanReader,
     fit: &FitArgs,
     work: &WorkArgs,
@@ -118,7 +166,7 @@ pub(super) fn compare_gains(
         let one = Chosen { detector: scan::Detector::One(number), index: Some(number) };
         let mut settings = cluster.agree(resolve(fit, Some(&info), Some(number)))?;
         if !settings.calibration_given {
-            settings = first_pass(scan, &settings, one, Search::default(), work, cluster)?;
+            settings = first_pass(scan, &settings, one, Search::default(), work, cluster)?.settings;
         }
         gains.push(settings.value("ENERGY_SLOPE"));
     }
@@ -134,39 +182,103 @@ pub(super) fn compare_gains(
     Ok(())
 }
 
-/// A bystander with at least this part of the net counts stays in the first pass, and the user hears of it.
-const STRONG: f64 = 0.01;
-
+/// The settings with what the summed spectrum says: the shapes, and the components where nobody asked for any.
 fn on_sum(
     settings: &Settings,
-    info: &crate::scan::ScanInfo,
+    info: &ScanInfo,
     chosen: Chosen,
     search: Search,
     spectrum: &Array1<f64>,
-) -> Result<Calibration> {
-    // a few starts of one spectrum are done before kernels for a device are compiled
-    let engine = engine::open(Choice::Cpu, Precision::F64)?;
-    let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
-    let mut wide = settings.of_first_pass().with_bystanders()?;
-    let widest = problem(&wide, info, chosen)?;
-    let mut counts = Array1::zeros(widest.channels);
-    counts.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
-    let at = |p: &[f64]| wide.moved(&widest, p);
-    let found = calibrate(&*engine, &at, &configured, counts.view(), search)?;
-    let asked = settings.components.len();
-    let cast = wide.components.iter().zip(&found.shares).enumerate();
-    let strong = cast.filter(|(i, (_, share))| *i < asked || **share >= STRONG);
-    wide.components = strong.map(|(_, (component, _))| component.clone()).collect();
-    let strong = problem(&wide, info, chosen)?;
-    let at = |p: &[f64]| wide.moved(&strong, p);
-    let refined = refine(&*engine, &at, &found.parameters, counts.view())?;
-    let calibration = Calibration { start: found.start, ..refined };
-    let bystanders: Vec<String> = wide.components[asked..].iter().map(|c| c.name()).collect();
-    tell(&calibration, chosen, &bystanders, search);
-    Ok(calibration)
+) -> Result<Found> {
+    let mut evidence = String::new();
+    let mut settings = search_shapes(settings, info, chosen, search, spectrum)?;
+    if !settings.components.is_empty() {
+        return Ok(Found { settings, evidence });
+    }
+    // with better shapes other components may show
+    for last in [false, true] {
+        let shown = proposed(&settings, info, chosen, spectrum)?;
+        if shown.is_empty() {
+            return Err(nothing_shown(chosen));
+        }
+        if last {
+            evidence = table(&shown);
+            log::info!("{}{}", chosen.prefix(), evidence.replace("# ", "").trim_end());
+        }
+        let names: Vec<String> = shown.into_iter().map(|e| e.name).collect();
+        let search = Search { starts: 1, ..search };
+        settings = search_shapes(&settings.with_only(&names)?, info, chosen, search, spectrum)?;
+    }
+    Ok(Found { settings, evidence })
 }
 
-fn tell(found: &Calibration, chosen: Chosen, bystanders: &[String], search: Search) {
+/// What speaks for components, as comments of a configuration.
+fn table(shown: &[Evidence]) -> String {
+    let mut text = format!(
+        "# proposed from the summed spectrum:\n# {:<10}{:>12}{:>14}{:>10}{:>24}\n",
+        "component", "line [keV]", "net counts", "sigma", "misfit without it"
+    );
+    for e in shown {
+        text += &format!(
+            "# {:<10}{:>12.3}{:>14.0}{:>10.1}{:>23.2}x\n",
+            e.name, e.kev, e.counts, e.significance, e.without
+        );
+    }
+    text
+}
+
+fn nothing_shown(chosen: Chosen) -> Error {
+    Error::configuration(format!(
+        "{}the summed spectrum shows no element (so there is nothing to fit); give --elements a list",
+        chosen.prefix()
+    ))
+}
+
+/// The components that the summed spectrum shows with given shapes.
+fn proposed(
+    settings: &Settings,
+    info: &ScanInfo,
+    chosen: Chosen,
+    spectrum: &Array1<f64>,
+) -> Result<Vec<Evidence>> {
+    let engine = engine::open(Choice::Cpu, Precision::F64)?;
+    let all = problem(&settings.of_first_pass().with_candidates()?, info, chosen)?;
+    evidence(&*engine, &all, widened(spectrum, &all).view())
+}
+
+fn search_shapes(
+    settings: &Settings,
+    info: &ScanInfo,
+    chosen: Chosen,
+    search: Search,
+    spectrum: &Array1<f64>,
+) -> Result<Settings> {
+    // a few starts of one spectrum are done before kernels for a device are compiled
+    let search_engine = engine::open(Choice::Cpu, Precision::F32)?;
+    let last = engine::open(Choice::Cpu, Precision::F64)?;
+    let engines = Engines { search: &*search_engine, last: &*last };
+    let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
+    let wide = settings.of_first_pass().with_bystanders()?;
+    let widest = problem(&wide, info, chosen)?;
+    let counts = widened(spectrum, &widest);
+    let at = |p: &[f64]| wide.moved(&widest, p);
+    let asked = settings.components.len();
+    let mut found = calibrate(engines, &at, asked, &configured, counts.view(), search)?;
+    if asked == 0 {
+        found.bystanders.clear();
+    }
+    tell(&found, chosen, search);
+    Ok(settings.with_calibrated(&found.parameters))
+}
+
+/// A spectrum with zeros beyond its own channels, where the problem has more.
+fn widened(spectrum: &Array1<f64>, problem: &Problem) -> Array1<f64> {
+    let mut counts = Array1::zeros(problem.channels);
+    counts.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
+    counts
+}
+
+fn tell(found: &Calibration, chosen: Chosen, search: Search) {
     let value = |name| found.parameters[kernels::known_parameter(name)];
     log::info!(
         "{}first pass: offset {:.4} keV, slope {:.6} keV/channel, R² {:.4}, of log counts {:.4}, from start {} of {}",
@@ -178,12 +290,12 @@ fn tell(found: &Calibration, chosen: Chosen, bystanders: &[String], search: Sear
         found.start + 1,
         search.starts.max(1)
     );
-    if !bystanders.is_empty() {
+    if !found.bystanders.is_empty() {
         log::warn!(
             "{}the summed spectrum has strong peaks where these have lines, and the elements of the fit have none: \
              {} (these peaks will pose as other elements in the maps); add what is there to the elements",
             chosen.prefix(),
-            bystanders.join(", ")
+            found.bystanders.join(", ")
         );
     }
 }

@@ -8,14 +8,13 @@ use std::time::{Instant, SystemTime};
 use ndarray::{Array1, Array2, s};
 use sha2::{Digest, Sha256};
 
-use super::calibrate::{compare_gains, first_pass};
+use super::calibrate::{Found, settled};
 use super::output::Output;
 use super::{
-    Chosen, begin, detectors, engines, on_rank_0, open_engine, problem, resolve, resolve_common,
-    tiles,
+    Chosen, begin, detectors, engines, on_rank_0, open_engine, problem, resolve_common, tiles,
 };
 use crate::assemble::Assembly;
-use crate::calibrate::{Search, fit_sum};
+use crate::calibrate::fit_sum;
 use crate::cli::MapArgs;
 use crate::cluster::{Cluster, serve};
 use crate::config::Settings;
@@ -87,13 +86,7 @@ fn one(
 ) -> Result<Option<(MapFile, Instant)>> {
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
-    if which.number().is_none() {
-        compare_gains(scan, &args.fit, &args.work, cluster)?;
-    }
-    let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
-    if !settings.calibration_given {
-        settings = first_pass(scan, &settings, which, Search::default(), &args.work, cluster)?;
-    }
+    let Found { settings, evidence } = settled(scan, which, (&args.fit, &args.work), cluster)?;
     let problem = cluster.agree(problem(&settings, &info, which))?;
     let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
     let times = cluster.agree(times_of(scan, which.detector))?;
@@ -108,6 +101,7 @@ fn one(
             seconds: began.elapsed().as_secs_f64(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             cluster: workers(cluster),
+            configuration: evidence + &settings.to_toml(),
             ..provenance(&settings)
         };
         file = finish(scan, (&*engine, &problem), assembly, times, provenance)
@@ -173,13 +167,6 @@ fn finish(
         fit_of_sum: wide(&of_sum.fitted),
         background_of_sum: wide(&of_sum.background),
     };
-    let parameters =
-        kernels::parameters().iter().zip(&problem.parameters).map(|(info, v)| ParameterRow {
-            name: info.name.into(),
-            unit: info.unit.into(),
-            value: [v.start, v.lower, v.upper],
-            free: v.free,
-        });
     Ok(MapFile {
         analysis: match problem.optimizer {
             Optimizer::Adam | Optimizer::Newton => Analysis::Fitted,
@@ -187,15 +174,32 @@ fn finish(
         },
         maps: assembly.into_maps(),
         objective_unit: problem.objective_unit().into(),
-        status_meanings: Status::ALL.map(|s| (s as u8, s.meaning().to_string())).to_vec(),
+        status_meanings: status_meanings(),
         summed,
-        parameters: parameters.collect(),
+        parameters: parameter_rows(problem),
         times,
         scalers: scan.scalers()?,
         axes: scan.axes()?,
         metadata: scan.metadata().clone(),
         provenance,
     })
+}
+
+/// Every shape parameter: where its fits started.
+pub(super) fn parameter_rows(problem: &Problem) -> Vec<ParameterRow> {
+    let rows = kernels::parameters().iter().zip(&problem.parameters);
+    rows.map(|(info, v)| ParameterRow {
+        name: info.name.into(),
+        unit: info.unit.into(),
+        value: [v.start, v.lower, v.upper],
+        free: v.free,
+    })
+    .collect()
+}
+
+/// Every status code with its sentence.
+pub(super) fn status_meanings() -> Vec<(u8, String)> {
+    Status::ALL.map(|s| (s as u8, s.meaning().to_string())).to_vec()
 }
 
 pub(super) fn provenance(settings: &Settings) -> Provenance {

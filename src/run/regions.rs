@@ -7,20 +7,19 @@ use std::time::{Instant, SystemTime};
 
 use ndarray::{Array1, Array2, Array3, Axis, s};
 
-use super::calibrate::{compare_gains, first_pass};
-use super::map::{checksums, provenance, workers};
+use super::calibrate::settled;
+use super::map::{checksums, parameter_rows, provenance, status_meanings, workers};
 use super::output::inputs;
 use super::sum::Part;
 use super::{
-    Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, open_engine, problem, resolve,
-    resolve_common, sum, tiles,
+    Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, open_engine, problem, resolve_common, sum,
+    tiles,
 };
 use crate::cli::RegionsArgs;
 use crate::cluster::Cluster;
 use crate::engine::{Batch, Engine, Fits};
 use crate::error::Result;
-use crate::kernels::{self, Status};
-use crate::maps::{self, ParameterRow, Provenance, RegionFile};
+use crate::maps::{self, Provenance, RegionFile};
 use crate::output::{self, numbered};
 use crate::problem::{Background, Problem};
 use crate::regions::Regions;
@@ -85,13 +84,7 @@ fn one(
 ) -> Result<Option<RegionFile>> {
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
-    if which.number().is_none() {
-        compare_gains(scan, &args.fit, &args.work, cluster)?;
-    }
-    let mut settings = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
-    if !settings.calibration_given {
-        settings = first_pass(scan, &settings, which, Default::default(), &args.work, cluster)?;
-    }
+    let settings = settled(scan, which, (&args.fit, &args.work), cluster)?.settings;
     let mut problem = cluster.agree(problem(&settings, &info, which))?;
     // saturated pixels are not in the sums, which may be as large as they are
     problem.saturation = None;
@@ -145,7 +138,6 @@ fn fitted(engine: &dyn Engine, problem: &Problem, sums: &[Part]) -> Result<Regio
         own.slice_mut(s![.., problem.first..problem.first + problem.count])
             .assign(&found.components);
     }
-    let rows = kernels::parameters().iter().zip(&problem.parameters);
     let whole = |number: fn(&Part) -> i64| sums.iter().map(|part| number(part) as u64).collect();
     Ok(RegionFile {
         names: Vec::new(),
@@ -159,22 +151,15 @@ fn fitted(engine: &dyn Engine, problem: &Problem, sums: &[Part]) -> Result<Regio
         components: problem.components.clone(),
         component_spectra,
         amplitudes: fits.amplitudes,
-        parameters: rows
-            .map(|(info, v)| ParameterRow {
-                name: info.name.into(),
-                unit: info.unit.into(),
-                value: [v.start, v.lower, v.upper],
-                free: v.free,
-            })
-            .collect(),
+        parameters: parameter_rows(problem),
         parameter_values: fits.parameters,
         objective: fits.objective,
-        objective_unit: problem.objective.unit().into(),
+        objective_unit: problem.objective_unit().into(),
         r_squared: fits.r_squared,
         r_squared_log: fits.r_squared_log,
         steps: fits.steps,
         status: fits.status.iter().map(|&s| s as u8).collect(),
-        status_meanings: Status::ALL.map(|s| (s as u8, s.meaning().to_string())).to_vec(),
+        status_meanings: status_meanings(),
         provenance: Provenance::default(),
     })
 }

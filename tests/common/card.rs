@@ -14,7 +14,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 use tile::{RawLayout, RawProblem, RawTile};
 use xrfit::engine::Precision;
-use xrfit::problem::{Line, Problem, Variable};
+use xrfit::problem::{Line, Optimizer, Problem, Variable};
 
 use crate::standin::emulator::{Spectra, Way};
 
@@ -105,7 +105,12 @@ impl Loaded<'_> {
         self.run("prepare")?;
         self.run("background")?;
         let mut all = self.arrays.counts(self.tile.total, self.way.precision())?;
-        self.run("fit")?;
+        self.run(if self.problem.choices[5] == Optimizer::Newton as i32 {
+            "newton"
+        } else {
+            "fit"
+        })?;
+        self.run("errors")?;
         let t = &self.tile;
         for address in [t.variables].into_iter().chain(t.errors).chain(t.measures) {
             all.extend(self.arrays.numbers(address, f64::from_le_bytes)?);
@@ -249,6 +254,7 @@ impl Arrays<'_> {
                 self.unwritten(256 * window)?,
             ],
             columns: self.unwritten(k * padded * scalar)?,
+            reach: self.unwritten(8 * k)?,
             gram: self.unwritten(8 * k * k)?,
             near: if in_global { self.unwritten(near)? } else { 0 },
             far: self.unwritten(way.blocks * layout.far_bytes as usize)?,

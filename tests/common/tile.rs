@@ -27,6 +27,7 @@ pub struct RawTile {
     pub start: u64,
     pub snip: [u64; 3],
     pub columns: u64,
+    pub reach: u64,
     pub gram: u64,
     pub near: u64,
     pub far: u64,
@@ -35,8 +36,8 @@ pub struct RawTile {
     pub variables: u64,
     /// Standard deviations, and amplitudes that may be below 0.
     pub errors: [u64; 2],
-    /// Objective, R², log R², deviance, total counts.
-    pub measures: [u64; 5],
+    /// Objective, R², log R², deviance.
+    pub measures: [u64; 4],
     /// Steps, status.
     pub codes: [u64; 2],
     pub sums: [u64; 2],

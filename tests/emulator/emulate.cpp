@@ -82,8 +82,8 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     const auto aligned = [](std::vector<char> &v) { return (void *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63); };
     const size_t padded = (window + layout.block - 1) / layout.block * layout.block;
     std::vector<T> columns = unwritten<T>(k * padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
-    Ints passes(1), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
-    Doubles gram = unwritten<double>(k * k), out = unwritten<double>(n * variables), gradient = out, sigma = out, signed_amplitudes = unwritten<double>(n * k), objective(n), r2(n), r2log(n), deviance(n), sum(n);
+    Ints passes(1), reach = unwritten<int32_t>(2 * k), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
+    Doubles gram = unwritten<double>(k * k), out = unwritten<double>(n * variables), gradient = out, sigma = out, signed_amplitudes = unwritten<double>(n * k), objective(n), r2(n), r2log(n), deviance(n);
     std::vector<int64_t> fitted_sum(window), background_sum(window);
     XrfTile tile = {};
     tile.n_spectra = n;
@@ -95,6 +95,7 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     tile.snip_low = low.data();
     tile.snip_high = high.data();
     tile.columns = columns.data();
+    tile.reach = reach.data();
     tile.gram = gram.data();
     tile.near = near_in_global ? aligned(near) : nullptr;
     tile.far = aligned(far);
@@ -107,7 +108,6 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     tile.r_squared = r2.data();
     tile.r_squared_log = r2log.data();
     tile.deviance = deviance.data();
-    tile.total_counts = sum.data();
     tile.steps = steps.data();
     tile.status = status.data();
     tile.fitted_sum = fitted_sum.data();
@@ -123,8 +123,9 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     launch("prepare", kind, 1, layout, q, tile);
     launch("background", kind, blocks, layout, q, tile);
     write(widened(total));
-    launch("fit", kind, blocks, layout, q, tile);
-    for (const Doubles &v : {out, sigma, signed_amplitudes, objective, r2, r2log, deviance, sum, widened(steps), widened(status)}) write(v);
+    launch(q.optimizer == XRF_NEWTON ? "newton" : "fit", kind, blocks, layout, q, tile);
+    launch("errors", kind, blocks, layout, q, tile);
+    for (const Doubles &v : {out, sigma, signed_amplitudes, objective, r2, r2log, deviance, widened(steps), widened(status)}) write(v);
     for (const std::vector<int64_t> *v : {&fitted_sum, &background_sum})
         for (int64_t s : *v) write((double)s / 1048576.0);
 }

@@ -27,6 +27,7 @@ template <void kernel(const XrfProblem, XrfLayout *)> void enter_layout(const vo
 #define ALL(kind, Team, T)                                                                          \
     {"xrf_layout_" #kind, LAYOUT, 0, sizeof(T), 0, layout_of<Team, T>, enter_layout<xrf_layout_##kind>}, \
         ONE(xrf_prepare_##kind, PREPARE, Team, T), ONE(xrf_fit_##kind, FIT, Team, T),                \
+        ONE(xrf_newton_##kind, FIT, Team, T), ONE(xrf_errors_##kind, ERRORS, Team, T),                 \
         ONE(xrf_evaluate_##kind, EVALUATE, Team, T), ONE(xrf_background_##kind, BACKGROUND, Team, T)
 
 #if defined(XRF_KIND)

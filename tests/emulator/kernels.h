@@ -5,7 +5,7 @@
 
 namespace emulator {
 
-enum Task { LAYOUT, PREPARE, FIT, EVALUATE, BACKGROUND };
+enum Task { LAYOUT, PREPARE, FIT, ERRORS, EVALUATE, BACKGROUND };
 
 // What a kernel is given: a problem and, for xrf_layout_*, where the layout goes, for all others a tile.
 struct Arguments {

@@ -118,7 +118,6 @@ impl<'a> Prepared<'a> {
             r_squared: f64::NAN,
             r_squared_log: f64::NAN,
             deviance: f64::NAN,
-            counts: 0.0,
             steps: 0,
             status: 0,
         };

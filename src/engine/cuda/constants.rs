@@ -1,6 +1,7 @@
 //! What a run knows before its kernels are compiled: `kernels/abi.h` takes it as constants.
 
 use crate::engine::Starts;
+use crate::engine::laid_out::LaidOut;
 use crate::kernels;
 use crate::problem::{Problem, Tail};
 
@@ -10,7 +11,7 @@ pub const NEAR_SHARED: &str = "XRF_NEAR_SHARED";
 /// Macros that make kernels for this problem alone, where all spectra start at its first-pass values or, with their own
 /// starts, anywhere.
 pub fn of_run(problem: &Problem, starts: &Starts) -> Vec<String> {
-    let index = |i: Option<usize>| i.map_or(-1, |i| i as i64);
+    let raw = LaidOut::new(problem).raw;
     let any = |word: &str| {
         matches!(starts, Starts::Each(_))
             || kernels::parameters().iter().zip(&problem.parameters).any(|(info, variable)| {
@@ -18,25 +19,25 @@ pub fn of_run(problem: &Problem, starts: &Starts) -> Vec<String> {
             })
     };
     let values = [
-        ("n_channels", problem.channels as i64),
-        ("first", problem.first as i64),
-        ("count", problem.count as i64),
-        ("n_components", problem.components.len() as i64),
-        ("elastic", index(problem.elastic)),
-        ("compton", index(problem.compton)),
-        ("n_lines", problem.lines.len() as i64),
-        ("tail", problem.tail as i64),
-        ("escape_shift", problem.escape_shift as i64),
-        ("snip_order", problem.snip_order as i64),
-        ("background", problem.background as i64),
-        ("objective", problem.objective as i64),
-        ("optimizer", problem.optimizer as i64),
-        ("start_amplitudes", i64::from(problem.solve_start)),
-        ("clip_net_counts", i64::from(problem.clip_net_counts)),
-        ("weights", problem.weights as i64),
-        ("shaped", i64::from(any("_STEP") || problem.tail != Tail::None && any("_TAIL"))),
-        ("escape", i64::from(any("_ESCAPE"))),
-        ("curved", i64::from(any("ENERGY_QUADRATIC"))),
+        ("n_channels", raw.n_channels),
+        ("first", raw.first),
+        ("count", raw.count),
+        ("n_components", raw.n_components),
+        ("elastic", raw.elastic),
+        ("compton", raw.compton),
+        ("n_lines", raw.n_lines),
+        ("tail", raw.tail),
+        ("escape_shift", raw.escape_shift),
+        ("snip_order", raw.snip_order),
+        ("background", raw.background),
+        ("objective", raw.objective),
+        ("optimizer", raw.optimizer),
+        ("start_amplitudes", raw.start_amplitudes),
+        ("clip_net_counts", raw.clip_net_counts),
+        ("weights", raw.weights),
+        ("shaped", i32::from(any("_STEP") || problem.tail != Tail::None && any("_TAIL"))),
+        ("escape", i32::from(any("_ESCAPE"))),
+        ("curved", i32::from(any("ENERGY_QUADRATIC"))),
     ];
     let fixed = values.iter().map(|(name, value)| format!("XRF_RUN_{name}={value}"));
     std::iter::once("XRF_SPECIALISED".into()).chain(fixed).collect()

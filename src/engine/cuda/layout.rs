@@ -44,7 +44,6 @@ pub(super) struct Places {
     pub r_squared: Range<usize>,
     pub r_squared_log: Range<usize>,
     pub deviance: Range<usize>,
-    total_counts: Range<usize>,
     pub steps: Range<usize>,
     pub status: Range<usize>,
     /// The sums are zero before the launch.
@@ -105,7 +104,6 @@ impl Places {
         p.r_squared = take(&mut used, fits * n * 8);
         p.r_squared_log = take(&mut used, fits * n * 8);
         p.deviance = take(&mut used, fits * n * 8);
-        p.total_counts = take(&mut used, fits * n * 8);
         p.steps = take(&mut used, fits * n * 4);
         p.status = take(&mut used, fits * n * 4);
         p.fitted_sum = take(&mut used, fits * window * 8);
@@ -146,7 +144,6 @@ impl Places {
             r_squared: at(&self.r_squared),
             r_squared_log: at(&self.r_squared_log),
             deviance: at(&self.deviance),
-            total_counts: at(&self.total_counts),
             steps: at(&self.steps),
             status: at(&self.status),
             fitted_sum: at(&self.fitted_sum),

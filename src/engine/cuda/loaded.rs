@@ -45,6 +45,8 @@ impl From<DriverError> for Failure {
 pub(super) struct Kernels {
     pub prepare: CudaFunction,
     pub fit: CudaFunction,
+    pub newton: CudaFunction,
+    pub errors: CudaFunction,
     pub evaluate: CudaFunction,
     pub snip: CudaFunction,
     pub layout: RawLayout,
@@ -118,6 +120,8 @@ impl Kernels {
         let mut kernels = Self {
             prepare: function("prepare")?,
             fit: function("fit")?,
+            newton: function("newton")?,
+            errors: function("errors")?,
             evaluate: function("evaluate")?,
             snip: function("background")?,
             near_in_memory: false,
@@ -130,7 +134,8 @@ impl Kernels {
     /// Gets the workspaces into shared memory, beside what the kernels have there of their own, if they fit.
     fn take_shared_memory(&mut self, device: &Device) -> Result<(), DriverError> {
         use CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
-        let all = [&self.prepare, &self.fit, &self.evaluate, &self.snip];
+        let all =
+            [&self.prepare, &self.fit, &self.newton, &self.errors, &self.evaluate, &self.snip];
         let mut own = 0;
         for kernel in all {
             own = own.max(kernel.shared_size_bytes()? as usize);

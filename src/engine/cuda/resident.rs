@@ -11,7 +11,7 @@ use super::layout::{Job, scalar};
 use super::loaded::{Failure, Kernels};
 use crate::engine::laid_out::LaidOut;
 use crate::kernels::abi::{RawLayout, RawProblem, RawTile};
-use crate::problem::{Precision, Problem};
+use crate::problem::{Optimizer, Precision, Problem};
 
 pub(super) struct Resident {
     pub problem: Problem,
@@ -93,6 +93,7 @@ impl Resident {
 
     fn kernel(&self, job: Job) -> &CudaFunction {
         match job {
+            Job::Fit if self.problem.optimizer == Optimizer::Newton => &self.kernels.newton,
             Job::Fit => &self.kernels.fit,
             Job::Evaluate => &self.kernels.evaluate,
             Job::Snip => &self.kernels.snip,
@@ -114,7 +115,7 @@ impl Resident {
         Ok((each as usize).max(1) * device.multiprocessors.max(1))
     }
 
-    /// Starts a kernel over a tile.
+    /// Starts a job's kernels over a tile.
     pub fn launch(
         &self,
         job: Job,
@@ -122,7 +123,11 @@ impl Resident {
         blocks: usize,
         tile: &RawTile,
     ) -> std::result::Result<(), DriverError> {
-        self.start(self.kernel(job), stream, blocks, tile)
+        self.start(self.kernel(job), stream, blocks, tile)?;
+        if job == Job::Fit && self.problem.optimizer != Optimizer::Nnls {
+            self.start(&self.kernels.errors, stream, blocks, tile)?;
+        }
+        Ok(())
     }
 
     fn start(
@@ -154,16 +159,19 @@ fn room_for_shared(
     let k = problem.components.len();
     let padded = problem.count.next_multiple_of(layout.block as usize);
     let snip = layout.snip_rows as usize * problem.count * 4;
-    let sizes = [4, snip, snip, k * padded * scalar(precision), k * k * 8]
+    let sizes = [4, snip, snip, k * padded * scalar(precision), 2 * k * 4, k * k * 8]
         .map(|bytes| bytes.next_multiple_of(256));
     let memory = stream.alloc_zeros::<u8>(sizes.iter().sum())?;
     let mut at = address(&memory, stream);
-    let [snip_passes, snip_low, snip_high, columns, gram] = sizes.map(|bytes| {
+    let [snip_passes, snip_low, snip_high, columns, reach, gram] = sizes.map(|bytes| {
         let here = at;
         at += bytes as u64;
         here
     });
-    Ok((memory, RawTile { snip_passes, snip_low, snip_high, columns, gram, ..RawTile::default() }))
+    Ok((
+        memory,
+        RawTile { snip_passes, snip_low, snip_high, columns, reach, gram, ..RawTile::default() },
+    ))
 }
 
 /// The device's address of a block of memory.

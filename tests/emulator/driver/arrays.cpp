@@ -57,6 +57,7 @@ void add_shared(Arrays &to, const XrfTile &t, const Sizes &s) {
                          {"snip_low", t.snip_low, snip, false},
                          {"snip_high", t.snip_high, snip, false},
                          {"columns", t.columns, s.components * s.padded * s.scalar, false},
+                         {"reach", t.reach, 2 * s.components * sizeof(int32_t), false},
                          {"gram", t.gram, s.components * s.components * sizeof(double), false}});
 }
 
@@ -76,7 +77,6 @@ void add_fits(Arrays &to, const XrfTile &t, const Sizes &s) {
                          {"r_squared", t.r_squared, one, false},
                          {"r_squared_log", t.r_squared_log, one, false},
                          {"deviance", t.deviance, one, false},
-                         {"total_counts", t.total_counts, one, false},
                          {"steps", t.steps, code, false},
                          {"status", t.status, code, false},
                          {"fitted_sum", t.fitted_sum, sum, false},
@@ -98,7 +98,7 @@ Arrays arrays_of(const Kernel &kernel, const Arguments &a, const XrfLayout &layo
     add_problem(all, a.problem, s);
     if (kernel.task != emulator::EVALUATE) add_shared(all, t, s);
     if (kernel.task != emulator::PREPARE) add_spectra(all, t, s);
-    if (kernel.task == emulator::FIT) add_fits(all, t, s);
+    if (kernel.task == emulator::FIT || kernel.task == emulator::ERRORS) add_fits(all, t, s);
     if (kernel.task == emulator::EVALUATE) add_evaluations(all, t, s);
     if (kernel.task == emulator::BACKGROUND) all.push_back({"total", t.total, s.n * s.window * s.scalar, false});
     return all;
