@@ -1,11 +1,12 @@
 //! What XRF-Maps stored about a scan, and the problem that follows its conventions.
+#![allow(dead_code, reason = "each test uses its part")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hdf5::types::FixedAscii;
 use ndarray::{Array2, Array3, Axis};
-use xrfit::config::{Choices, Compat, Free, Settings, Sources};
-use xrfit::problem::{Optimizer, Problem};
+use xrfit::config::{Choices, Compat, Free, ParameterName, Settings, Sources};
+use xrfit::problem::{Objective, Optimizer, Problem};
 
 use crate::common::shared;
 
@@ -90,19 +91,38 @@ pub fn inputs() -> Option<[PathBuf; 2]> {
 /// Amplitudes alone, under XRF-Maps' conventions.
 pub fn problem(channels: usize) -> Option<Problem> {
     let [override_file, line_library] = inputs()?;
+    let choices =
+        Choices { free: Some(Free::None), optimizer: Some(Optimizer::Nnls), ..Choices::default() };
+    Some(resolved(channels, &override_file, line_library, choices))
+}
+
+/// Newton on XRF-Maps' weighted squares with these shapes free, from the override file as it was shipped.
+pub fn shipped(channels: usize, free: &[&str]) -> Option<Problem> {
+    let [_, line_library] = inputs()?;
+    let override_file = shared("data/aps_2ide/maps_fit_parameters_override.txt")?;
     let choices = Choices {
-        compat: Some(Compat::XrfMaps),
-        line_library: Some(line_library),
-        free: Some(Free::None),
-        optimizer: Some(Optimizer::Nnls),
+        free: Some(Free::List(ParameterName::known(free))),
+        objective: Some(Objective::Chi2),
+        optimizer: Some(Optimizer::Newton),
         ..Choices::default()
     };
+    Some(resolved(channels, &override_file, line_library, choices))
+}
+
+fn resolved(
+    channels: usize,
+    override_file: &Path,
+    line_library: PathBuf,
+    choices: Choices,
+) -> Problem {
+    let choices =
+        Choices { compat: Some(Compat::XrfMaps), line_library: Some(line_library), ..choices };
     let sources = Sources {
         config: None,
-        override_file: Some(&override_file),
+        override_file: Some(override_file),
         choices: &choices,
         scan_incident_kev: None,
     };
     let settings = Settings::resolve(&sources).unwrap_or_else(|e| panic!("{e}")).settings;
-    Some(settings.problem(channels).unwrap_or_else(|e| panic!("{e}")))
+    settings.problem(channels).unwrap_or_else(|e| panic!("{e}"))
 }
