@@ -131,12 +131,16 @@ template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const
         idle = -promise.change <= rounding_of(T()) * half ? idle + 1 : 0;
         if (idle > idle_steps() ||
             -promise.change <= least_gain(T()) * half + least_gain_of_deviation(T()) * w.prior_scale) {
-            half = half_at(team, q, 1, v, w);
-            XRF_SHARE(team, i, j.n) j.x[i] = j.trial[i];
-            team.sync();
-            status = sound ? XRF_CONVERGED : XRF_SINGULAR;
-            ++step;
-            break;
+            // a step that rounding spoilt is none to end with
+            const double there = half_at(team, q, 1, v, w);
+            if (there <= half + rounding_of(T()) * half) {
+                half = there;
+                XRF_SHARE(team, i, j.n) j.x[i] = j.trial[i];
+                team.sync();
+                status = sound ? XRF_CONVERGED : XRF_SINGULAR;
+                ++step;
+                break;
+            }
         }
         moved = take_step(team, q, promise.slope, v, half, w);
         for (double damping = 1e-3; !moved && damping < 1e3; damping *= 10) {
