@@ -2,21 +2,25 @@
 //!
 //! Coarse to fine. Grids of gains and offsets, each with a linear fit of the amplitudes, find the valleys of the
 //! calibration, which no local method does from more than a few per cent away; other peak widths are tried in each.
-//! Adam then runs from the best of them, from the configured values and from random ones, and in longer and shorter
-//! steps from where the best of these ended. Every fit goes through the engine. Knows the problem and the engine; no
+//! Newton then runs from the best of them, from the configured values and from random ones, and again from where the
+//! best of these ended. Every fit goes through the engine. Knows the problem and the engine; no
 //! files and no ranks.
 
 mod cast;
 mod descent;
+mod doubts;
 mod evidence;
 mod grid;
+mod proposal;
+mod weighed;
 
 use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use self::descent::Place;
-pub use self::evidence::{Evidence, evidence};
+use self::descent::{Place, Way};
+pub use self::evidence::Evidence;
+pub use self::proposal::{Proposal, propose};
 use crate::engine::{Batch, Engine};
 use crate::error::{Error, Result};
 use crate::kernels::known_parameter;
@@ -127,14 +131,16 @@ pub fn calibrate(
     let spectrum = spectrum.view();
     let engine = engines.search;
     let starts = starts(engine, problem_at, asked, configured, spectrum, search)?;
-    let rough = descent::all(engine, problem_at, &starts, spectrum, (&descent::ROUGH, &LAST))?;
+    let rough = Way { problem_at, stages: &descent::ROUGH, frozen: &LAST, configured };
+    let fine = Way { stages: &descent::FINE, ..rough };
+    let rough = descent::all(engine, rough, &starts, spectrum)?;
     let mut order: Vec<usize> = (0..rough.len()).collect();
     order.sort_by(|&a, &b| rough[a].unexplained.total_cmp(&rough[b].unexplained));
     order.truncate(FINALISTS);
     let finalists: Vec<Vec<f64>> = order.iter().map(|&i| rough[i].parameters.clone()).collect();
-    let fine = descent::all(engine, problem_at, &finalists, spectrum, (&descent::FINE, &LAST))?;
-    let best = lowest(&fine);
-    let (place, start) = (&fine[best], order[best]);
+    let ends = descent::all(engine, fine, &finalists, spectrum)?;
+    let best = lowest(&ends);
+    let (place, start) = (&ends[best], order[best]);
     if !place.status.is_fitted() {
         return Err(unfit(place));
     }
@@ -143,8 +149,8 @@ pub fn calibrate(
     let all: f64 = (0..wide.components.len()).map(counted).sum();
     let needed = |k: usize| k < asked || counted(k) >= STRONG * all;
     let at = |p: &[f64]| Ok(cast::kept(&problem_at(p)?, needed));
-    let last = [place.parameters.clone()];
-    let last = descent::all(engines.last, &at, &last, spectrum, (&descent::FINE, &[]))?.remove(0);
+    let last = Way { problem_at: &at, frozen: &[], ..fine };
+    let last = descent::all(engines.last, last, &[place.parameters.clone()], spectrum)?.remove(0);
     let bystanders = asked..wide.components.len();
     let bystanders = bystanders.filter(|&k| needed(k) && !wide.is_scatter(k));
     Ok(Calibration {

@@ -1,23 +1,29 @@
 //! Which components a summed spectrum shows, and how sure that is.
 //!
-//! One after the other, the component that explains most of what the others leave, given the shapes; then those that
-//! the others make superfluous go. What a component explains is an F statistic: by how much the squares that are left
-//! grow without it, all amplitudes fitted again, over their mean with it. Squares are taken over the variance of the
-//! counts and of a model that is a little wrong, so strong peaks do not ask for components that mend their flanks.
+//! What a component explains is by how much the squares that are left grow without it, all amplitudes fitted again. The
+//! squares are taken over the variance that the counts have and over what may be a little wrong with the model
+//! (doubts.rs), each as far as the others leave it, so strong peaks do not ask for components that mend their flanks; and
+//! over their mean with all components, where that is more than 1. One after the other, the component that explains most
+//! comes in; then those that the others make superfluous go, and each is exchanged where another one explains more.
 
-use ndarray::{Array1, ArrayView1, Axis};
-use rayon::prelude::*;
+use nalgebra::{DMatrix, DVector};
+use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 use super::cast;
-use crate::engine::{Batch, Engine};
+use super::doubts::{doubts, unit_components};
+use super::weighed::{Solution, Weighed};
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::problem::{Optimizer, Problem};
+use crate::problem::Problem;
 
-/// Standard deviation of the model, over its counts.
-const MODEL_ERROR: f64 = 0.05;
+/// Standard deviation of the model in each channel by itself, over its counts.
+const MODEL_ERROR: f64 = 0.01;
 
-/// What a component explains at least, as the root of F: standard deviations of its amplitude.
-const LEAST: f64 = 5.0;
+/// What a component explains at least: standard deviations of its amplitude.
+pub(super) const LEAST: f64 = 5.0;
+
+/// How often doubts follow what is shown.
+const ROUNDS: usize = 4;
 
 /// What speaks for a component.
 #[derive(Clone, Debug)]
@@ -40,98 +46,182 @@ pub struct Evidence {
 /// # Errors
 ///
 /// When the engine fails.
-pub fn evidence(
+pub(super) fn evidence(
     engine: &dyn Engine,
     problem: &Problem,
     counts: ArrayView1<f64>,
 ) -> Result<Vec<Evidence>> {
-    let look = Look::new(engine, problem, counts);
-    let all: Vec<usize> =
+    let mut look = Look::new(engine, problem, counts)?;
+    let mut shown: Vec<usize> =
         (0..problem.components.len()).filter(|&k| !problem.is_scatter(k)).collect();
-    let mut shown: Vec<usize> = Vec::new();
-    let mut left = look.left(&shown)?.0;
-    loop {
-        let with = |&k: &usize| Ok((look.left(&[&shown[..], &[k]].concat())?.0, k));
-        let trials: Vec<(f64, usize)> =
-            all.par_iter().filter(|k| !shown.contains(k)).map(with).collect::<Result<_>>()?;
-        let Some(&(least, k)) = trials.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { break };
-        if look.significance(left, least, shown.len() + 1) < LEAST {
+    for _ in 0..ROUNDS {
+        look.weigh(&shown)?;
+        let chosen = look.choose();
+        if chosen == shown {
             break;
         }
-        shown.push(k);
-        left = least;
+        shown = chosen;
     }
-    shown.sort_unstable();
-    loop {
-        let (left, amplitudes) = look.left(&shown)?;
-        let rest = |k: usize| shown.iter().copied().filter(|&other| other != k).collect::<Vec<_>>();
-        let without: Vec<f64> =
-            shown.par_iter().map(|&k| Ok(look.left(&rest(k))?.0)).collect::<Result<_>>()?;
-        let sure = |i: usize| look.significance(without[i], left, shown.len());
-        let weakest = (0..shown.len()).min_by(|&a, &b| sure(a).total_cmp(&sure(b)));
-        match weakest.filter(|&i| sure(i) < LEAST) {
-            Some(i) => drop(shown.remove(i)),
-            None => {
-                let one =
-                    |i: usize| look.evidence(shown[i], amplitudes[i], (sure(i), without[i] / left));
-                return Ok((0..shown.len()).map(one).collect());
-            }
-        }
-    }
+    Ok(look.evidence(&shown))
 }
 
-/// A spectrum that linear fits of some components are compared with.
+/// A spectrum, and the equations of what it may show.
 struct Look<'a> {
     engine: &'a dyn Engine,
-    problem: Problem,
-    counts: ArrayView1<'a, f64>,
-    /// One over the variance, over the window.
-    weights: Array1<f64>,
+    problem: &'a Problem,
+    /// Counts and background over the window.
+    counts: Array1<f64>,
+    background: Array1<f64>,
+    /// Each component at one count in its first line, `[components, window]`.
+    units: Array2<f64>,
+    weighed: Weighed,
+    /// Mean of the squares that are left with all components, if more than 1.
+    misfit: f64,
 }
 
 impl<'a> Look<'a> {
-    fn new(engine: &'a dyn Engine, problem: &Problem, counts: ArrayView1<'a, f64>) -> Self {
-        let (first, end) = (problem.first, problem.first + problem.count);
-        let weight = |c: usize| {
+    fn new(engine: &'a dyn Engine, problem: &'a Problem, counts: ArrayView1<f64>) -> Result<Self> {
+        let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
+        let background = engine.snip(problem, spectrum.view())?.remove_axis(Axis(0));
+        let window = problem.first..problem.first + problem.count;
+        let counts: Array1<f64> = window.map(|c| counts[c]).collect();
+        let units = unit_components(engine, problem)?;
+        // at first a channel's own counts tell what it may be off by
+        let around = |c: usize| {
             let near = c.saturating_sub(2)..(c + 3).min(counts.len());
-            let mean = near.clone().map(|c| counts[c]).sum::<f64>() / near.len() as f64;
-            1.0 / (mean + 1.0 + (MODEL_ERROR * mean).powi(2))
+            counts.slice(s![near]).mean().unwrap_or(0.0)
         };
-        let problem = Problem { optimizer: Optimizer::Nnls, saturation: None, ..problem.clone() };
-        Self { engine, problem, counts, weights: (first..end).map(weight).collect() }
+        let expected = Array1::from_shape_fn(counts.len(), around);
+        let none = Array2::zeros((0, counts.len()));
+        let weighed = equations(&units, &none, &(&counts - &background), &expected);
+        Ok(Self { engine, problem, counts, background, units, weighed, misfit: 1.0 })
     }
 
-    /// The weighted squares that a linear fit of these components and scatter leaves, and their amplitudes.
-    fn left(&self, components: &[usize]) -> Result<(f64, Vec<f64>)> {
-        let problem = cast::kept(&self.problem, |k| components.contains(&k));
-        let spectrum = self.counts.mapv(|y| y as f32).insert_axis(Axis(0));
-        let fits = self.engine.fit(&problem, Batch::of(spectrum.view()))?;
-        let fitted = fits.fitted.counts();
-        let square =
-            |i: usize| self.weights[i] * (self.counts[problem.first + i] - fitted[i]).powi(2);
-        let amplitude = |k: &usize| {
-            let name = &self.problem.components[*k];
-            let place = problem.components.iter().position(|c| c == name);
-            fits.amplitudes[[0, place.expect("a component that was kept")]]
-        };
-        Ok(((0..problem.count).map(square).sum(), components.iter().map(amplitude).collect()))
+    /// Takes variances and doubts from the fit of `shown`.
+    fn weigh(&mut self, shown: &[usize]) -> Result<()> {
+        let amplitudes = self.solve(shown).amplitudes;
+        let amplitudes = Array1::from_iter(amplitudes.iter().copied());
+        let expected = amplitudes.dot(&self.units) + &self.background;
+        let unsure = doubts(self.engine, self.problem, amplitudes.view(), self.background.view())?;
+        let net = &self.counts - &self.background;
+        self.weighed = equations(&self.units, &unsure, &net, &expected);
+        let all: Vec<usize> = (0..self.problem.components.len()).collect();
+        self.misfit = (self.solve(&all).left / self.counts.len() as f64).max(1.0);
+        Ok(())
     }
 
-    /// The root of F of one among `n` components.
-    fn significance(&self, without: f64, with: f64, n: usize) -> f64 {
-        let free = (self.problem.count.saturating_sub(n)).max(1) as f64;
-        ((without - with).max(0.0) / (with / free).max(1.0)).sqrt()
+    /// The fit of these components and scatter.
+    fn solve(&self, components: &[usize]) -> Solution {
+        let scatter = [self.problem.elastic, self.problem.compton].into_iter().flatten();
+        let all: Vec<usize> = components.iter().copied().chain(scatter).collect();
+        self.weighed.solve(&all)
     }
 
-    fn evidence(&self, k: usize, amplitude: f64, (significance, without): (f64, f64)) -> Evidence {
-        let lines = self.problem.lines.iter().filter(|l| l.component == k);
-        let strongest = lines.max_by(|a, b| a.ratio.total_cmp(&b.ratio));
-        Evidence {
-            name: self.problem.components[k].clone(),
-            kev: strongest.map_or(f64::NAN, |l| l.energy),
-            counts: amplitude * cast::intensity(&self.problem, k),
-            significance,
-            without,
+    /// The components that explain something, in order.
+    fn choose(&self) -> Vec<usize> {
+        let mut shown = Vec::new();
+        loop {
+            self.add(&mut shown);
+            self.prune(&mut shown);
+            if !self.exchange(&mut shown) {
+                shown.sort_unstable();
+                return shown;
+            }
         }
     }
+
+    fn others(&self, shown: &[usize]) -> Vec<usize> {
+        let out = |k: &usize| !self.problem.is_scatter(*k) && !shown.contains(k);
+        (0..self.problem.components.len()).filter(out).collect()
+    }
+
+    /// Adds what explains most, as long as that is enough.
+    fn add(&self, shown: &mut Vec<usize>) {
+        loop {
+            match self.best_of_others(shown, &self.solve(shown)) {
+                Some((gain, k)) if self.sigma(gain) >= LEAST => shown.push(k),
+                _ => return,
+            }
+        }
+    }
+
+    /// Drops what explains least, as long as that is too little.
+    fn prune(&self, shown: &mut Vec<usize>) {
+        loop {
+            let left = self.solve(shown).left;
+            let losses = shown.iter().map(|&k| (self.solve(&except(shown, k)).left - left, k));
+            match losses.min_by(|a, b| a.0.total_cmp(&b.0)) {
+                Some((loss, k)) if self.sigma(loss) < LEAST => shown.retain(|&other| other != k),
+                _ => return,
+            }
+        }
+    }
+
+    /// What explains most beside `shown`, with how much.
+    fn best_of_others(&self, shown: &[usize], fit: &Solution) -> Option<(f64, usize)> {
+        let others = self.others(shown);
+        let gains = self.weighed.gains(fit, &others);
+        gains.into_iter().zip(others).max_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
+    /// Puts one component in another's place where that leaves less; false when it nowhere does.
+    fn exchange(&self, shown: &mut Vec<usize>) -> bool {
+        let mut least = self.solve(shown).left;
+        let mut changed = false;
+        for i in 0..shown.len() {
+            let without = self.solve(&except(shown, shown[i]));
+            let Some((gain, k)) = self.best_of_others(shown, &without) else { break };
+            if without.left - gain > least - self.misfit {
+                continue;
+            }
+            let mut with = shown.clone();
+            with[i] = k;
+            let left = self.solve(&with).left;
+            if left < least - self.misfit {
+                (least, *shown, changed) = (left, with, true);
+            }
+        }
+        changed
+    }
+
+    fn sigma(&self, squares: f64) -> f64 {
+        (squares.max(0.0) / self.misfit).sqrt()
+    }
+
+    fn evidence(&self, shown: &[usize]) -> Vec<Evidence> {
+        let fit = self.solve(shown);
+        let one = |&k: &usize| {
+            let lines = self.problem.lines.iter().filter(|l| l.component == k);
+            let strongest = lines.max_by(|a, b| a.ratio.total_cmp(&b.ratio));
+            let without = self.solve(&except(shown, k)).left;
+            Evidence {
+                name: self.problem.components[k].clone(),
+                kev: strongest.map_or(f64::NAN, |l| l.energy),
+                counts: fit.amplitudes[k] * cast::intensity(self.problem, k),
+                significance: self.sigma(without - fit.left),
+                without: without / fit.left.max(1.0),
+            }
+        };
+        shown.iter().map(one).collect()
+    }
+}
+
+fn except(shown: &[usize], k: usize) -> Vec<usize> {
+    shown.iter().copied().filter(|&other| other != k).collect()
+}
+
+/// The equations of `[components, window]` and `[doubts, window]` for net counts, where so many are expected.
+fn equations(
+    units: &Array2<f64>,
+    unsure: &Array2<f64>,
+    net: &Array1<f64>,
+    expected: &Array1<f64>,
+) -> Weighed {
+    let columns = |rows: &Array2<f64>| {
+        DMatrix::from_fn(rows.ncols(), rows.nrows(), |channel, row| rows[[row, channel]])
+    };
+    let variance = expected.iter().map(|m| m.max(0.0) + 1.0 + (MODEL_ERROR * m).powi(2));
+    let variance = DVector::from_iterator(expected.len(), variance);
+    let counts = DVector::from_iterator(net.len(), net.iter().copied());
+    Weighed::new(&columns(units), &columns(unsure), &counts, &variance)
 }

@@ -19,7 +19,7 @@ const GAIN_STEP: f64 = 0.009;
 const OFFSET_RANGE: f64 = 0.2;
 const OFFSET_STEPS: i32 = 3;
 
-/// Grid points that Adam starts from.
+/// Grid points that the way down starts from.
 pub(super) const CANDIDATES: usize = 4;
 
 /// Peak widths that are tried at these, over the configured ones.

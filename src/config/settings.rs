@@ -136,7 +136,7 @@ impl Settings {
         Self { first_pass_free: members(free), ..self }
     }
 
-    /// The same as the first pass fits it: by Adam, with its own free parameters.
+    /// The same as the first pass fits it: with its own free parameters.
     pub fn of_first_pass(&self) -> Self {
         let mut settings = self.clone();
         settings.fit.optimizer = Optimizer::Adam;

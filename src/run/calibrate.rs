@@ -9,7 +9,7 @@ use super::{
     Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum,
     tiles,
 };
-use crate::calibrate::{Calibration, Engines, Evidence, Search, calibrate, evidence};
+use crate::calibrate::{Calibration, Engines, Evidence, Proposal, Search, calibrate, propose};
 use crate::cli::{CalibrateArgs, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
 use crate::config::{self, Detector, Settings};
@@ -190,25 +190,19 @@ fn on_sum(
     search: Search,
     spectrum: &Array1<f64>,
 ) -> Result<Found> {
-    let mut evidence = String::new();
-    let mut settings = search_shapes(settings, info, chosen, search, spectrum)?;
     if !settings.components.is_empty() {
-        return Ok(Found { settings, evidence });
+        let settings = search_shapes(settings, info, chosen, search, spectrum)?;
+        return Ok(Found { settings, evidence: String::new() });
     }
-    // with better shapes other components may show
-    for last in [false, true] {
-        let shown = proposed(&settings, info, chosen, spectrum)?;
-        if shown.is_empty() {
-            return Err(nothing_shown(chosen));
-        }
-        if last {
-            evidence = table(&shown);
-            log::info!("{}{}", chosen.prefix(), evidence.replace("# ", "").trim_end());
-        }
-        let names: Vec<String> = shown.into_iter().map(|e| e.name).collect();
-        let search = Search { starts: 1, ..search };
-        settings = search_shapes(&settings.with_only(&names)?, info, chosen, search, spectrum)?;
-    }
+    let shown = proposed(settings, info, chosen, search, spectrum)?;
+    let Some(shown) = shown.filter(|shown| !shown.evidence.is_empty()) else {
+        return Err(nothing_shown(chosen));
+    };
+    let evidence = table(&shown.evidence);
+    log::info!("{}{}", chosen.prefix(), evidence.replace("# ", "").trim_end());
+    let names: Vec<String> = shown.evidence.into_iter().map(|e| e.name).collect();
+    let there = settings.with_calibrated(&shown.parameters).with_only(&names)?;
+    let settings = search_shapes(&there, info, chosen, Search { starts: 1, ..search }, spectrum)?;
     Ok(Found { settings, evidence })
 }
 
@@ -234,16 +228,22 @@ fn nothing_shown(chosen: Chosen) -> Error {
     ))
 }
 
-/// The components that the summed spectrum shows with given shapes.
+/// The components that the summed spectrum shows, and the shapes that belong to them.
 fn proposed(
     settings: &Settings,
     info: &ScanInfo,
     chosen: Chosen,
+    search: Search,
     spectrum: &Array1<f64>,
-) -> Result<Vec<Evidence>> {
-    let engine = engine::open(Choice::Cpu, Precision::F64)?;
-    let all = problem(&settings.of_first_pass().with_candidates()?, info, chosen)?;
-    evidence(&*engine, &all, widened(spectrum, &all).view())
+) -> Result<Option<Proposal>> {
+    let [fast, exact] = [Precision::F32, Precision::F64].map(|p| engine::open(Choice::Cpu, p));
+    let (fast, exact) = (fast?, exact?);
+    let engines = Engines { search: &*fast, last: &*exact };
+    let all = settings.of_first_pass().with_candidates()?;
+    let widest = problem(&all, info, chosen)?;
+    let counts = widened(spectrum, &widest);
+    let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
+    propose(engines, &|p| all.moved(&widest, p), &configured, counts.view(), search)
 }
 
 fn search_shapes(
