@@ -14,6 +14,8 @@ mod grid;
 mod proposal;
 mod weighed;
 
+use std::slice::from_ref;
+
 use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -53,11 +55,20 @@ const RANGES: [(&str, f64); 7] = [
 ];
 
 /// Starts whose ends are followed further.
-const FINALISTS: usize = 2;
+const FINALISTS: usize = 4;
 
 /// What is fitted last, from the right valley: with the incident energy or the curvature free, a wrong gain
 /// can look as good as the right one.
 const LAST: [&str; 2] = ["COHERENT_SCT_ENERGY", "ENERGY_QUADRATIC"];
+
+/// What is fitted from the right valley on: before, the tails of the Compton peak can pose as the elastic one.
+const LATER: [&str; 5] = [
+    "COHERENT_SCT_ENERGY",
+    "ENERGY_QUADRATIC",
+    "COMPTON_F_TAIL",
+    "COMPTON_GAMMA",
+    "COMPTON_HI_F_TAIL",
+];
 
 /// A bystander with at least this part of the net counts stays in the first pass, and the user hears of it.
 const STRONG: f64 = 0.01;
@@ -131,8 +142,8 @@ pub fn calibrate(
     let spectrum = spectrum.view();
     let engine = engines.search;
     let starts = starts(engine, problem_at, asked, configured, spectrum, search)?;
-    let rough = Way { problem_at, stages: &descent::ROUGH, frozen: &LAST, configured };
-    let fine = Way { stages: &descent::FINE, ..rough };
+    let rough = Way { problem_at, stages: &descent::ROUGH, frozen: &LATER, configured };
+    let fine = Way { stages: &descent::FINE, frozen: &LAST, ..rough };
     let rough = descent::all(engine, rough, &starts, spectrum)?;
     let mut order: Vec<usize> = (0..rough.len()).collect();
     order.sort_by(|&a, &b| rough[a].unexplained.total_cmp(&rough[b].unexplained));
@@ -150,7 +161,7 @@ pub fn calibrate(
     let needed = |k: usize| k < asked || counted(k) >= STRONG * all;
     let at = |p: &[f64]| Ok(cast::kept(&problem_at(p)?, needed));
     let last = Way { problem_at: &at, frozen: &[], ..fine };
-    let last = descent::all(engines.last, last, &[place.parameters.clone()], spectrum)?.remove(0);
+    let last = descent::all(engines.last, last, from_ref(&place.parameters), spectrum)?.remove(0);
     let bystanders = asked..wide.components.len();
     let bystanders = bystanders.filter(|&k| needed(k) && !wide.is_scatter(k));
     Ok(Calibration {

@@ -2,6 +2,8 @@
 //! the right one; but they ask for more components. So each valley gets its own list, and the shapes that belong to it,
 //! and the one that leaves least with fewest components wins.
 
+use std::slice::from_ref;
+
 use ndarray::{ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
@@ -95,8 +97,7 @@ fn listed(
         let named = |k: usize| shown.iter().any(|e| e.name == problem.components[k]);
         let at = |p: &[f64]| Ok(cast::kept(&(way.problem_at)(p)?, named));
         let way = Way { problem_at: &at, stages: &descent::FINE, ..way };
-        let start = [place.parameters.clone()];
-        place = descent::all(engines.last, way, &start, spectrum)?.remove(0);
+        place = descent::all(engines.last, way, from_ref(&place.parameters), spectrum)?.remove(0);
         if shown.is_empty() || !place.status.is_fitted() {
             return Ok(None);
         }
