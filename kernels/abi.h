@@ -24,15 +24,17 @@ struct XrfParameterRow {
 #endif
 
 // A fit's fixed part. Arrays by line have n_lines entries; arrays by variable have
-// N_PARAMETERS + n_components: the shape parameters, then log10 amplitudes by component.
+// N_PARAMETERS + n_components + n_templates: the shape parameters, then log10 amplitudes by component and template.
 struct XrfProblem {
     XRF_FIXED(n_channels);  // of a spectrum as recorded
     XRF_FIXED(first);
     XRF_FIXED(count);       // the fit window
     XRF_FIXED(n_components);
+    XRF_FIXED(n_templates);  // columns of the background that no parameter shapes
     XRF_FIXED(elastic);
     XRF_FIXED(compton);     // index of the component, or -1
     XRF_FIXED(n_lines);
+    const double *templates;  // [n_templates, count] counts
     const double *energy;     // [n_lines] keV
     const double *ratio;      // [n_lines] intensity over the component's first line
     const double *mu;         // [n_lines] mu_fraction of the step and tail terms
@@ -64,7 +66,7 @@ enum { XRF_ALPHA = 0, XRF_BETA = 1, XRF_M = 2 };
 enum { XRF_TAIL_NONE = 0, XRF_TAIL_MAPS = 1, XRF_TAIL_HYPERMET = 2 };
 enum { XRF_SHIFT_LOCAL = 0, XRF_SHIFT_FIRST = 1, XRF_SHIFT_MEAN = 2 };
 enum { XRF_SNIP_SIMULTANEOUS = 0, XRF_SNIP_IN_PLACE = 1 };
-enum { XRF_BACKGROUND_NONE = 0, XRF_BACKGROUND_SNIP = 1, XRF_BACKGROUND_GIVEN = 2 };
+enum { XRF_BACKGROUND_NONE = 0, XRF_BACKGROUND_SNIP = 1, XRF_BACKGROUND_GIVEN = 2, XRF_BACKGROUND_POOLED = 3, XRF_BACKGROUND_SNIP_SUM = 4 };
 enum { XRF_MSE = 0, XRF_POISSON = 1, XRF_CHI2 = 2 };
 enum { XRF_WEIGHTS_NONE = 0, XRF_WEIGHTS_XRF_MAPS = 1, XRF_WEIGHTS_EXPECTED = 2 };
 enum { XRF_ADAM = 0, XRF_NNLS = 1, XRF_NEWTON = 2 };
@@ -86,9 +88,10 @@ struct XrfFit {
     double *variables;  // [variables] shape parameters, then linear amplitudes [counts]
     double *sigma;      // [variables] their standard deviations; NaN where there is none
     double *signed_amplitudes;  // [n_components] what one step beyond the bound at 0 makes of them
+    double *limits;     // [2 n_components] upper and detection limits, or null; see limits.cuh
     void *fitted;       // [count] model and background
     void *background;   // [count]
-    double objective, r_squared, r_squared_log, deviance;
+    double objective, r_squared, r_squared_log, deviance, background_counts;
     int32_t steps, status;
 };
 

@@ -8,6 +8,9 @@
 #pragma once
 #include "terms.cuh"
 
+// Is column k a template, which stays as it is?
+XRF_FN bool is_template(const XrfProblem &q, int k) { return k >= q.n_components && k < linear_variables(q); }
+
 // Which columns there are, decided once per fit.
 template <class Team, class T> XRF_FN void choose_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
@@ -15,7 +18,7 @@ template <class Team, class T> XRF_FN void choose_columns(Team team, const XrfPr
         j.shapes = 0;
         for (int p = 0; p < N_PARAMETERS; ++p)
             if (q.free[p]) j.parameter[j.shapes++] = p;
-        j.n = q.n_components + j.shapes;
+        j.n = linear_variables(q) + j.shapes;
         j.column = j.own;
         j.stride = column_stride<Team>(q.count);
         j.stay = false;
@@ -29,10 +32,10 @@ XRF_FN void add_to_shapes(Team team, const PeakTerms<T> &terms, const Jacobian<T
     const T *XRF_RESTRICT peak = j.basis[TERM_PEAK], *XRF_RESTRICT step = j.basis[TERM_STEP],
             *XRF_RESTRICT tail = j.basis[TERM_TAIL], *XRF_RESTRICT gamma = j.basis[TERM_GAMMA],
             *XRF_RESTRICT x = j.basis[TERM_X], *XRF_RESTRICT d0 = j.basis[TERM_D0];
-    const int components = j.n - j.shapes;
+    const int linear = j.n - j.shapes;
     XRF_ROLLED for (int f = 0; f < j.shapes; ++f) {
         if (!moves<TAIL, STEP>(terms, j, f)) continue;
-        T *XRF_RESTRICT column = j.column + (int64_t)(components + f) * j.stride + at;
+        T *XRF_RESTRICT column = j.column + (int64_t)(linear + f) * j.stride + at;
         const T *k = terms.term + f * N_TERMS;
         const T a = terms.amplitude, of_peak = a * k[TERM_PEAK], of_x = a * k[TERM_X], of_d0 = a * k[TERM_D0],
                 of_step = STEP ? a * k[TERM_STEP] : T(0), of_tail = TAIL ? a * k[TERM_TAIL] : T(0),
@@ -142,6 +145,7 @@ template <class Team, class T> XRF_FN void find_reach(Team team, const XrfProble
     const bool everywhere = has_escape(w) || w.line_step || w.compton_step;
     if (team.leads()) {
         for (int k = 0; k < j.n; ++k) {
+            if (is_template(q, k)) continue;
             const bool all = everywhere || k >= q.n_components;
             j.low[k] = all ? 0 : end;
             j.high[k] = all ? end : 0;
@@ -181,7 +185,7 @@ XRF_FN void axis_columns(Team team, const XrfProblem &q, const Axis &a, Workspac
     for (int f = 0; f < j.shapes; ++f) {
         const int p = j.parameter[f];
         if (!is_of_axis(p)) continue;
-        T *XRF_RESTRICT column = j.column + (int64_t)(q.n_components + f) * j.stride;
+        T *XRF_RESTRICT column = j.column + (int64_t)(linear_variables(q) + f) * j.stride;
         const T *XRF_RESTRICT drift = j.drift, *XRF_RESTRICT model = w.model;
         XRF_SIMD XRF_SHARE(team, i, padded<Team>(q.count)) {
             const T c = T(a.first + i);
@@ -212,8 +216,9 @@ template <class Team, class T>
 XRF_FN void escape_columns(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
     for (int k = 0; k < j.n; ++k) {
+        if (is_template(q, k)) continue;
         T *column = j.column + (int64_t)k * j.stride;
-        const int p = k < q.n_components ? -1 : j.parameter[k - q.n_components];
+        const int p = k < q.n_components ? -1 : j.parameter[k - linear_variables(q)];
         if (p == SI_ESCAPE || p == GE_ESCAPE) {
             const int *from = w.escaped_from[p == GE_ESCAPE];
             XRF_SHARE(team, c, q.count) column[c] = from[c] < q.count ? w.model[from[c]] : T(0);
@@ -226,18 +231,24 @@ XRF_FN void escape_columns(Team team, const XrfProblem &q, const double *v, Work
     with_escape(team, q, v, w, w.model, w.total);
 }
 
-// w.model = sum of amplitude times column.
-template <class Team, class T> XRF_FN void model_of_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
-    const Jacobian<T> &j = w.jacobian;
-    T *XRF_RESTRICT model = w.model;
-    XRF_SIMD XRF_SHARE(team, c, j.stride) model[c] = T(0);
-    for (int k = 0; k < q.n_components; ++k) {
+// sum = that of amplitude times column over the columns first .. end.
+template <class Team, class T>
+XRF_FN void sum_columns(Team team, const Jacobian<T> &j, int first, int end, T *XRF_RESTRICT sum) {
+    XRF_SIMD XRF_SHARE(team, c, j.stride) sum[c] = T(0);
+    for (int k = first; k < end; ++k) {
         const T amplitude = T(j.trial[k]);
         if (amplitude == T(0)) continue;
         const T *XRF_RESTRICT column = j.column + (int64_t)k * j.stride;
         for (int b = j.low[k] + team.first(); b < j.high[k]; b += Team::BLOCK)
-            XRF_EACH_LANE(team, l) model[b + l] += amplitude * column[b + l];
+            XRF_EACH_LANE(team, l) sum[b + l] += amplitude * column[b + l];
     }
+}
+
+// w.model, and the background where it is made of templates.
+template <class Team, class T> XRF_FN void model_of_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
+    const Jacobian<T> &j = w.jacobian;
+    sum_columns(team, j, 0, q.n_components, w.model);
+    if (q.n_templates > 0) sum_columns(team, j, q.n_components, linear_variables(q), w.background);
     team.sync();
 }
 
@@ -264,7 +275,7 @@ template <class Team, class T> XRF_OUTLINE void columns(Team team, const XrfProb
         return;
     }
     XRF_SHARE(team, k, q.n_components) w.amplitude[k] = 1;
-    XRF_SHARE(team, f, j.shapes) v[j.parameter[f]] = j.trial[q.n_components + f];
+    XRF_SHARE(team, f, j.shapes) v[j.parameter[f]] = j.trial[linear_variables(q) + f];
     team.sync();
     const Axis a = axis_of(q, v);
     put_peaks(team, q, a, v, w);
@@ -272,6 +283,7 @@ template <class Team, class T> XRF_OUTLINE void columns(Team team, const XrfProb
     find_reach(team, q, w);
     XRF_SIMD XRF_SHARE(team, c, j.stride) j.drift[c] = T(0);
     for (int k = 0; k < j.n; ++k) {
+        if (is_template(q, k)) continue;
         T *XRF_RESTRICT column = j.column + (int64_t)k * j.stride;
         const int low = j.low[k], high = j.high[k] + Team::BLOCK;
         XRF_SIMD for (int c = low + team.member(); c < high; c += Team::MEMBERS) column[c] = T(0);

@@ -49,11 +49,11 @@ template <class Team, class T> XRF_FN void find_spread(Team team, const XrfProbl
 }
 
 // Standard deviations of the free shapes and the amplitudes into sigma [variables] and the free step's amplitudes into
-// signed_amplitudes [K], NaN where there is none. Columns, slope and w.total are those of w.amplitude and w.variables' shapes.
+// signed_amplitudes [K], NaN where there is none; returns the number of variables that have one, j.chosen. Columns, slope and w.total are those of w.amplitude and w.variables' shapes.
 template <class Team, class T>
-XRF_OUTLINE void find_errors(Team team, const XrfProblem &q, double *sigma, double *signed_amplitudes, Workspace<T> &w) {
+XRF_OUTLINE int find_errors(Team team, const XrfProblem &q, double *sigma, double *signed_amplitudes, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
-    const int n = j.n, k_max = q.n_components;
+    const int n = j.n, k_max = linear_variables(q);
     const double nan = 0.0 / 0.0;
     find_spread(team, q, w);
     normal_matrix(team, j, j.curvature, j.matrix);
@@ -72,7 +72,7 @@ XRF_OUTLINE void find_errors(Team team, const XrfProblem &q, double *sigma, doub
         ++m;
     }
     XRF_SHARE(team, i, N_PARAMETERS + k_max) sigma[i] = nan;
-    XRF_SHARE(team, k, k_max) signed_amplitudes[k] = nan;
+    XRF_SHARE(team, k, q.n_components) signed_amplitudes[k] = nan;
     team.sync();
     factor_chosen(team, m, 0, j);
     solve_upper(team, m, j, j.solution);
@@ -101,16 +101,17 @@ XRF_OUTLINE void find_errors(Team team, const XrfProblem &q, double *sigma, doub
         }
         const bool determined = j.factor[r * m + r] > 0;
         sigma[i < k_max ? N_PARAMETERS + i : j.parameter[i - k_max]] = determined ? sqrt(variance) * j.scale[i] : nan;
-        if (i < k_max && determined) signed_amplitudes[i] = j.x[i] + j.solution[r] * j.scale[i];
+        if (i < q.n_components && determined) signed_amplitudes[i] = j.x[i] + j.solution[r] * j.scale[i];
     }
     team.sync();
+    return m;
 }
 
 // The columns, which are chosen, slope and weights at w.amplitude and w.variables, as Newton leaves them at its end.
 template <class Team, class T> XRF_FN void find_columns(Team team, const XrfProblem &q, Workspace<T> &w) {
     begin_newton(team, q, w.variables, w);
     half_at(team, q, 0, w.variables, w);
-    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = w.jacobian.x[k];
+    XRF_SHARE(team, k, linear_variables(q)) w.amplitude[k] = w.jacobian.x[k];
     team.sync();
     if (renew_trust(team, q, w)) half_objective(team, q, w.variables, w);
 }

@@ -60,10 +60,10 @@ XRF_FN void prepare(Team team, const XrfProblem &q, const XrfTile &tile, Workspa
 
 // Where the results of spectrum i go; what was fitted stays in the workspace.
 template <class T> XRF_FN Found<T> found_of(const XrfProblem &q, const XrfTile &tile, int64_t i, Workspace<T> &w) {
-    const int64_t variables = N_PARAMETERS + q.n_components;
+    const int64_t variables = all_variables(q);
     T *fitted = w.net;  // the amplitudes' start is done with it
-    return {tile.variables + i * variables, tile.sigma + i * variables, tile.signed_amplitudes + i * q.n_components, fitted,
-            w.background};
+    return {tile.variables + i * variables, tile.sigma + i * variables, tile.signed_amplitudes + i * q.n_components,
+            tile.limits ? tile.limits + i * 2 * q.n_components : nullptr, fitted, w.background};
 }
 
 template <bool NEWTON, class Team, class T>
@@ -80,6 +80,7 @@ XRF_FN void fit_tile(Team team, const XrfProblem &q, const XrfTile &tile, Worksp
             tile.r_squared[i] = v.r_squared;
             tile.r_squared_log[i] = v.r_squared_log;
             tile.deviance[i] = v.deviance;
+            tile.background_counts[i] = v.background_counts;
             tile.steps[i] = v.steps;
             tile.status[i] = v.status;
         }
@@ -104,7 +105,7 @@ XRF_FN void errors_tile(Team team, const XrfProblem &q, const XrfTile &tile, Wor
 
 template <class Team, class T>
 XRF_FN void evaluate_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
-    const int variables = N_PARAMETERS + q.n_components;
+    const int variables = all_variables(q);
     for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
         T *components = (T *)tile.components;
         double *gradient = tile.gradient;

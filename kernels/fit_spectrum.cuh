@@ -1,23 +1,11 @@
 // One spectrum from its counts to its fit: background, start amplitudes, optimiser, verdict.
 #pragma once
 #include "adam.cuh"
-#include "errors.cuh"
-#include "model.cuh"
-#include "nnls.cuh"
-#include "objective.cuh"
-#include "snip.cuh"
-
-// What all spectra of a run share: unit components at the first-pass shapes, and SNIP's plan.
-template <class T> struct Shared {
-    SnipPlan snip;
-    T *columns;    // [K, padded count] counts per channel of one count in the first line
-    int32_t *reach;  // [K, 2] where they are not 0: first channel and end, in whole blocks
-    double *gram;  // [K, K] their scalar products
-};
+#include "shared.cuh"
 
 // The result beside the variables.
 struct Verdict {
-    double objective, r_squared, r_squared_log, deviance;
+    double objective, r_squared, r_squared_log, deviance, background_counts;
     int32_t steps, status;
 };
 
@@ -34,6 +22,7 @@ template <class T> struct Found {
     double *variables;          // [variables] shape parameters, then linear amplitudes [counts]
     double *sigma;              // [variables] their standard deviations; see errors.cuh
     double *signed_amplitudes;  // [K]
+    double *limits;             // [2 K], or null
     T *fitted, *background;     // [count], background included in fitted
 };
 
@@ -42,40 +31,9 @@ XRF_FN double least_start() { return 0.1; }
 // Adam looks back this many steps for progress.
 XRF_FN int patience() { return 50; }
 
-// First channel and end of what is not 0 in a column [n], in whole blocks.
-template <class Team, class T> XRF_FN void find_reach_of(int n, const T *column, int32_t *reach) {
-    int low = 0, high = n;
-    while (low < n && column[low] == T(0)) ++low;
-    while (high > low && column[high - 1] == T(0)) --high;
-    reach[0] = low / Team::BLOCK * Team::BLOCK;
-    reach[1] = padded<Team>(high);
-}
-
-// Components at unit amplitude and their Gram matrix, from the first-pass shapes.
-template <class Team, class T>
-XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, Workspace<T> &w) {
-    const int n = padded<Team>(q.count), k_max = q.n_components;
-    switch_on(team, q, q.start, w);
-    for (int k = 0; k < k_max; ++k) {
-        XRF_SHARE(team, i, k_max) w.amplitude[i] = i == k ? 1.0 : 0.0;
-        team.sync();
-        spectrum(team, q, q.start, w);
-        T *column = shared.columns + (int64_t)k * n;
-        XRF_SHARE(team, c, n) column[c] = c < q.count ? w.total[c] : T(0);
-        team.sync();
-        if (team.leads()) find_reach_of<Team>(n, column, shared.reach + 2 * k);
-        for (int i = 0; i <= k; ++i) {
-            double sum = 0;
-            XRF_SHARE(team, c, q.count) sum += (double)column[c] * (double)shared.columns[(int64_t)i * n + c];
-            sum = team.sum(sum);
-            if (team.leads()) shared.gram[k * k_max + i] = shared.gram[i * k_max + k] = sum;
-        }
-    }
-}
-
 // Counts of the window into the workspace; what makes a spectrum unfit for a fit is its status.
 template <class Team, class T>
-XRF_FN int32_t load_counts(Team team, const XrfProblem &q, const T *XRF_RESTRICT counts, Workspace<T> &w) {
+XRF_CALL int32_t load_counts(Team team, const XrfProblem &q, const T *XRF_RESTRICT counts, Workspace<T> &w) {
     T *XRF_RESTRICT into = w.counts;
     const T limit = T(q.saturation);
     T good[Team::LANES] = {}, high[Team::LANES] = {}, some[Team::LANES] = {};
@@ -94,52 +52,6 @@ XRF_FN int32_t load_counts(Team team, const XrfProblem &q, const T *XRF_RESTRICT
     return !finite ? XRF_NOT_FINITE : saturated ? XRF_SATURATED : team.sum(some) > T(0) ? XRF_CONVERGED : XRF_EMPTY;
 }
 
-// Linear amplitudes by non-negative least squares against the shared components, into w.amplitude.
-template <class Team, class T>
-XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
-    const int n = padded<Team>(q.count);
-    const bool clip = q.clip_net_counts != 0;
-    XRF_SIMD XRF_SHARE(team, c, n) {
-        const T net = w.counts[c] - w.background[c];
-        w.net[c] = clip && net < T(0) ? T(0) : net;
-    }
-    for (int k = 0; k < q.n_components; ++k) {
-        const T *XRF_RESTRICT column = shared.columns + (int64_t)k * n;
-        const int low = shared.reach[2 * k], high = shared.reach[2 * k + 1];
-        T acc[Team::LANES] = {};
-        for (int b = low + team.first(); b < high; b += Team::BLOCK)
-            XRF_EACH_LANE(team, j) acc[j] += column[b + j] * w.net[b + j];
-        const T sum = team.sum(acc);
-        if (team.leads()) w.linear[k] = (double)sum;
-    }
-    if (team.leads()) solve_nnls(q.n_components, shared.gram, w.linear, w.passive, w.amplitude, w.factor);
-    team.sync();
-}
-
-// Chooses the columns of a spectrum's variables. Where no shape is free or another than the first pass's, they are what
-// all spectra share, and nothing has to be switched on.
-template <class Team, class T>
-XRF_FN void take_columns(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
-    bool another = false;
-    XRF_SHARE(team, p, N_PARAMETERS) another = another || q.free[p] || w.variables[p] != q.start[p];
-    another = team.any(another);
-    choose_columns(team, q, w);
-    if (another) return;
-    Jacobian<T> &j = w.jacobian;
-    XRF_SHARE(team, k, q.n_components) {
-        j.low[k] = shared.reach[2 * k];
-        j.high[k] = shared.reach[2 * k + 1];
-    }
-    if (team.leads()) {
-        j.column = shared.columns;
-        j.stride = padded<Team>(q.count);
-        j.stay = true;
-        w.model = w.total;  // with escape
-        w.si_escape = w.ge_escape = false;
-    }
-    team.sync();
-}
-
 // The spectrum at variables v, amplitudes from w.amplitude, and weights of the objective that follow it.
 template <class Team, class T> XRF_FN void spectrum_anew(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     spectrum(team, q, v, w);
@@ -149,13 +61,14 @@ template <class Team, class T> XRF_FN void spectrum_anew(Team team, const XrfPro
 // Adam from w.variables; the best variables that were visited are left there. Returns the status.
 template <class Team, class T>
 XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t *steps) {
-    const int n = N_PARAMETERS + q.n_components;
+    const int n = all_variables(q);
     double *v = w.variables, best = 0, before = 0;
     AdamClock clock = adam_begin(team, n, w);
     int32_t status = XRF_STEP_LIMIT, step = 0;
     for (;; ++step) {
         linear_amplitudes(team, q, v, w);
         spectrum(team, q, v, w);
+        mix_templates(team, q, w);
         const double loss = objective(team, q, v, w, near_pointer(w.weight));
         if (!is_finite(loss)) {
             status = XRF_DIVERGED;
@@ -178,6 +91,7 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
             }
             before = best;
         }
+        pull_templates(team, q, w);
         spectrum_adjoint(team, q, v, w);
         pull_priors(team, q, v, w, w.gradient);
         adam_step(team, q, n, clock, v, w);
@@ -189,16 +103,17 @@ XRF_FN int32_t run_adam(Team team, const XrfProblem &q, Workspace<T> &w, int32_t
     return status;
 }
 
-// The background of the window, frozen for the fit, zero beyond it.
+// The background of the window, frozen for the fit, zero beyond it; that of templates is found by the fit.
 template <class Team, class T>
-XRF_FN void find_background(Team team, const XrfProblem &q, const SnipPlan &plan, const T *counts,
+XRF_CALL void find_background(Team team, const XrfProblem &q, const SnipPlan &plan, const T *counts,
                             const T *given, Workspace<T> &w) {
     const int n = padded<Team>(q.count);
     if (q.background == XRF_BACKGROUND_SNIP) snip(team, q, plan, counts, w.background, w.scratch);
     XRF_SHARE(team, c, n + Team::BLOCK) {
-        const T b = c >= q.count || q.background == XRF_BACKGROUND_NONE ? T(0)
-                    : q.background == XRF_BACKGROUND_GIVEN              ? given[c]
-                                                                        : w.background[c];
+        const T b = c >= q.count                              ? T(0)
+                    : q.background == XRF_BACKGROUND_GIVEN ? given[c]
+                    : q.background == XRF_BACKGROUND_SNIP  ? w.background[c]
+                                                           : T(0);
         w.background[c] = b - b == T(0) ? b : T(0);
     }
 }
@@ -211,11 +126,12 @@ XRF_FN void find_background(Team team, const XrfProblem &q, const SnipPlan &plan
 template <bool NEWTON, class Team, class T>
 XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &shared, const T *counts, const T *given,
                             const double *start, const Found<T> &out, Workspace<T> &w) {
-    const int n = N_PARAMETERS + q.n_components;
+    const int n = all_variables(q);
     const double nan = 0.0 / 0.0;
-    Verdict r = {nan, nan, nan, nan, 0, XRF_EMPTY};
+    Verdict r = {nan, nan, nan, nan, nan, 0, XRF_EMPTY};
     XRF_SHARE(team, i, n) out.variables[i] = out.sigma[i] = nan;
     XRF_SHARE(team, k, q.n_components) out.signed_amplitudes[k] = nan;
+    if (out.limits) XRF_SHARE(team, k, 2 * q.n_components) out.limits[k] = nan;
     r.status = load_counts(team, q, counts, w);
     if (r.status != XRF_CONVERGED) return r;
     find_background(team, q, shared.snip, counts, given, w);
@@ -227,7 +143,7 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
     if (q.start_amplitudes || q.optimizer == XRF_NNLS) solve_amplitudes(team, q, shared, w);
     if (!NEWTON && q.optimizer == XRF_ADAM) {
         if (q.start_amplitudes)
-            XRF_SHARE(team, k, q.n_components) {
+            XRF_SHARE(team, k, linear_variables(q)) {
                 const double amplitude = w.amplitude[k] > least_start() ? w.amplitude[k] : least_start();
                 w.variables[N_PARAMETERS + k] = logarithm(amplitude) / log_ten();
             }
@@ -243,6 +159,7 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
         r.steps = end.steps;
         r.status = end.status;
     } else {
+        mix_templates(team, q, w);
         spectrum_anew(team, q, w.variables, w);
         r.objective = objective(team, q, w.variables, w, w.scratch);
     }
@@ -254,8 +171,9 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
     r.r_squared = quality.r_squared;
     r.r_squared_log = quality.r_squared_log;
     r.deviance = reduced_deviance(team, q, w.variables, r.objective, w);
+    r.background_counts = sum_of(team, q.count, w.background);
     XRF_SHARE(team, i, N_PARAMETERS) out.variables[i] = w.variables[i];
-    XRF_SHARE(team, k, q.n_components) out.variables[N_PARAMETERS + k] = w.amplitude[k];
+    XRF_SHARE(team, k, linear_variables(q)) out.variables[N_PARAMETERS + k] = w.amplitude[k];
     XRF_SHARE(team, c, q.count) {
         out.fitted[c] = w.total[c] + w.background[c];
         out.background[c] = w.background[c];
@@ -263,7 +181,14 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
     return r;
 }
 
-// Deviations and signed amplitudes of a spectrum that was fitted, from out.variables. The workspace may be another's.
+// Deviations, signed amplitudes and limits where the columns are those of the end of a fit.
+template <class Team, class T>
+XRF_FN void errors_of_fit(Team team, const XrfProblem &q, const Found<T> &out, Workspace<T> &w) {
+    const int chosen = find_errors(team, q, out.sigma, out.signed_amplitudes, w);
+    if (out.limits) find_limits(team, q, chosen, out.signed_amplitudes, out.limits, w);
+}
+
+// The same of a spectrum that was fitted, from out.variables. The workspace may be another's.
 template <class Team, class T>
 XRF_FN void errors_of_spectrum(Team team, const XrfProblem &q, const Shared<T> &shared, const T *counts, const T *given,
                                const Found<T> &out, Workspace<T> &w) {
@@ -271,12 +196,12 @@ XRF_FN void errors_of_spectrum(Team team, const XrfProblem &q, const Shared<T> &
     find_background(team, q, shared.snip, counts, given, w);
     meet_spectrum(team, q, counts, w);
     XRF_SHARE(team, i, N_PARAMETERS) w.variables[i] = out.variables[i];
-    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = out.variables[N_PARAMETERS + k];
+    XRF_SHARE(team, k, linear_variables(q)) w.amplitude[k] = out.variables[N_PARAMETERS + k];
     team.sync();
     take_columns(team, q, shared, w);
     if (!w.jacobian.stay) switch_on(team, q, w.variables, w);
     find_columns(team, q, w);
-    find_errors(team, q, out.sigma, out.signed_amplitudes, w);
+    errors_of_fit(team, q, out, w);
 }
 
 // The model at variables v: total [count], every component [K, count] without escape or null, gradient of the
@@ -291,6 +216,8 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
     }
     team.sync();
     meet_spectrum(team, q, counts, w);
+    linear_amplitudes(team, q, v, w);
+    mix_templates(team, q, w);
     for (int k = 0; components && k < q.n_components; ++k) {
         linear_amplitudes(team, q, v, w);
         XRF_SHARE(team, i, q.n_components) w.amplitude[i] = i == k ? w.amplitude[i] : 0.0;
@@ -303,9 +230,10 @@ XRF_FN double evaluate_spectrum(Team team, const XrfProblem &q, const T *counts,
     XRF_SHARE(team, c, q.count) total[c] = w.total[c];
     const double loss = objective(team, q, v, w, near_pointer(w.weight));
     if (gradient) {
+        pull_templates(team, q, w);
         spectrum_adjoint(team, q, v, w);
         pull_priors(team, q, v, w, w.gradient);
-        XRF_SHARE(team, i, N_PARAMETERS + q.n_components) gradient[i] = w.gradient[i];
+        XRF_SHARE(team, i, all_variables(q)) gradient[i] = w.gradient[i];
     }
     team.sync();
     return loss;

@@ -73,7 +73,7 @@ SnipPlan new_snip_plan(const XrfProblem &q) {
 template <class T> void *new_shared(const XrfProblem *q) {
     FlushTiny flush;
     Shared<T> *s = (Shared<T> *)calloc(1, sizeof(Shared<T>));
-    const size_t n = padded<Thread>(q->count), k = q->n_components;
+    const size_t n = padded<Thread>(q->count), k = linear_variables(*q);
     s->columns = (T *)aligned_alloc(64, (sizeof(T) * n * k + 127) / 64 * 64);
     s->gram = (double *)calloc(k * k + 1, sizeof(double));
     s->reach = (int32_t *)calloc(2 * k + 1, sizeof(int32_t));
@@ -105,7 +105,7 @@ void fit(const XrfProblem *problem, const void *shared_memory, void *workspace, 
     const Shared<T> &shared = *(const Shared<T> *)shared_memory;
     Workspace<T> &w = *(Workspace<T> *)workspace;
     const T *counts = (const T *)s->counts, *given = (const T *)s->background;
-    const Found<T> found = {out->variables, out->sigma, out->signed_amplitudes, (T *)out->fitted, (T *)out->background};
+    const Found<T> found = {out->variables, out->sigma, out->signed_amplitudes, out->limits, (T *)out->fitted, (T *)out->background};
     const bool newton = q.optimizer == XRF_NEWTON;
     const Verdict v = newton ? fit_spectrum<true>(team, q, shared, counts, given, s->start, found, w)
                              : fit_spectrum<false>(team, q, shared, counts, given, s->start, found, w);
@@ -114,12 +114,13 @@ void fit(const XrfProblem *problem, const void *shared_memory, void *workspace, 
             take_columns(team, q, shared, w);
             find_columns(team, q, w);
         }
-        find_errors(team, q, found.sigma, found.signed_amplitudes, w);
+        errors_of_fit(team, q, found, w);
     }
     out->objective = v.objective;
     out->r_squared = v.r_squared;
     out->r_squared_log = v.r_squared_log;
     out->deviance = v.deviance;
+    out->background_counts = v.background_counts;
     out->steps = v.steps;
     out->status = v.status;
 }

@@ -14,6 +14,7 @@ template <class T> struct Jacobian {
     int stride;            // from a column to the next
     T *column;             // [n, stride] `own`, or what all spectra share
     T *own;
+    int *counted, n_counted;  // channels with counts, and how many; see limits.cuh
     int *low, *high;       // [n] channels where a column is not 0, whole blocks
     T *drift;              // [stride] dM/d ENERGY_OFFSET without escape
     T *term;               // [peaks, N_PARAMETERS, N_TERMS] coefficients of a peak's terms in the shapes' columns
@@ -36,14 +37,15 @@ template <class Team> XRF_FN int column_stride(int count) { return padded<Team>(
 
 // `carver` hands out memory; see workspace.cuh.
 template <class Team, class Carver, class T>
-XRF_FN void carve_jacobian(int count, int lines, int components, Carver &carver, Jacobian<T> &j) {
-    const size_t most = components + N_PARAMETERS, peaks = lines + 4;
+XRF_FN void carve_jacobian(int count, int lines, int linear, Carver &carver, Jacobian<T> &j) {
+    const size_t most = linear + N_PARAMETERS, peaks = lines + 4;
     const size_t stride = column_stride<Team>(count), blocks = stride / Team::BLOCK;
     carver.take(most * stride, j.own);
     carver.take(stride, j.drift, j.slope, j.curvature, j.weighted);
     for (int i = 0; i < N_TERMS; ++i) carver.take(stride, j.basis[i]);
     carver.take(peaks * N_PARAMETERS * N_TERMS, j.term);
     carver.take(most * (blocks + 1), j.height);
+    carver.take(stride, j.counted);
     carver.take(most, j.parameter, j.low, j.high, j.state, j.chosen);
     carver.take(most, j.gather, j.x, j.trial, j.lower, j.upper, j.step, j.gradient, j.scale, j.solution);
     carver.take(most, j.last_x, j.last_gradient);

@@ -67,7 +67,7 @@ XRF_CALL void spectrum_adjoint(Team team, const XrfProblem &q, const double *v, 
     if (has_escape(w)) pull_escapes(team, a, v, w);
     sum_peaks(team, a, w);
     team.sync();
-    AxisPull shared = {0, 0, 0, 0, 0, 0};
+    AxisPull shared = {};
     const Peaks<T> p = peaks_of(w);
     XRF_SHARE(team, i, p.n) pull_one(a, v, p, i, p.sums[i], w, shared);
     team.sync();
@@ -84,7 +84,7 @@ XRF_CALL void spectrum_adjoint(Team team, const XrfProblem &q, const double *v, 
 // Linear amplitudes of log10 ones.
 template <class Team, class T>
 XRF_FN void linear_amplitudes(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
-    XRF_SIMD XRF_SHARE(team, k, q.n_components)
+    XRF_SIMD XRF_SHARE(team, k, linear_variables(q))
         w.amplitude[k] = exponential(v[N_PARAMETERS + k] * log_ten());
     team.sync();
 }

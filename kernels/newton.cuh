@@ -83,14 +83,14 @@ XRF_OUTLINE bool take_step(Team team, const XrfProblem &q, double slope, double 
 // The variables where a fit starts: w.amplitude and the free shapes of v. The columns are chosen.
 template <class Team, class T> XRF_OUTLINE void begin_newton(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
-    XRF_SHARE(team, k, q.n_components) {
+    XRF_SHARE(team, k, linear_variables(q)) {
         const bool free = q.free[N_PARAMETERS + k] != 0;
         j.x[k] = w.amplitude[k];
         j.lower[k] = free ? 0.0 : j.x[k];
         j.upper[k] = free ? 1e30 : j.x[k];
     }
     XRF_SHARE(team, f, j.shapes) {
-        const int p = j.parameter[f], i = q.n_components + f;
+        const int p = j.parameter[f], i = linear_variables(q) + f;
         j.x[i] = v[p];
         j.lower[i] = q.lower[p];
         j.upper[i] = q.upper[p];
@@ -159,7 +159,7 @@ template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const
             half = half_at(team, q, 0, v, w);
         }
     }
-    XRF_SHARE(team, k, q.n_components) w.amplitude[k] = j.x[k];
+    XRF_SHARE(team, k, linear_variables(q)) w.amplitude[k] = j.x[k];
     team.sync();
     if (renew_trust(team, q, w)) half = half_objective(team, q, v, w);
     return {half, step, status};

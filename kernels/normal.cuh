@@ -13,7 +13,7 @@ XRF_FN int lessons() { return 4; }
 template <class Team, class T> XRF_FN void add_priors(Team team, const XrfProblem &q, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
     XRF_SHARE(team, f, j.shapes) {
-        const int p = j.parameter[f], i = q.n_components + f;
+        const int p = j.parameter[f], i = linear_variables(q) + f;
         if (!has_prior(q, p)) continue;
         const double stiffness = prior_stiffness(q, w, p);
         j.gradient[i] += stiffness * (j.x[i] - q.prior[p]);

@@ -159,7 +159,7 @@ template <class Team, class T> XRF_FN bool renew_trust(Team team, const XrfProbl
 template <class Team, class T>
 XRF_OUTLINE double reduced_deviance(Team team, const XrfProblem &q, const double *v, double loss, Workspace<T> &w) {
     int freedom = q.count;
-    for (int i = 0; i < N_PARAMETERS + q.n_components; ++i) freedom -= q.free[i] ? 1 : 0;
+    for (int i = 0; i < all_variables(q); ++i) freedom -= q.free[i] ? 1 : 0;
     const double mean = q.objective == XRF_POISSON
                             ? loss - prior_square(q, v, w) / q.count
                             : mean_deviance(team, q.count, w.floor, w.total, w.background, w.counts, w.scratch);

@@ -11,6 +11,7 @@
     X(ENERGY_QUADRATIC, "keV/channel^2", 0.0, -1e-4, 1e-4, 1e-9, "curvature of the energy axis")     \
     X(FWHM_OFFSET, "keV", 0.12, 0.005, 0.5, 1e-4, "peak width (FWHM) at 0 keV")                      \
     X(FWHM_FANOPRIME, "keV", 1.2e-4, 1e-6, 0.05, 1e-8, "growth of the squared width with energy")    \
+    X(FWHM_SCALE, "1", 1.0, 0.5, 2.0, 1e-3, "all peak widths over those of the two before")          \
     X(COHERENT_SCT_ENERGY, "keV", 9.99, 1.0, 200.0, 1e-2, "incident energy: the elastic peak")       \
     X(COMPTON_ANGLE, "degree", 90.0, 0.0, 359.0, 1.0, "scattering angle of the Compton peak")        \
     X(COMPTON_FWHM_CORR, "1", 1.0, 1.0, 4.0, 1e-2, "Compton peak width over detector width")         \

@@ -2,19 +2,25 @@
 // all peaks share: the energy axis and the detector's width.
 //
 //   peak_coef = B b g / (s sqrt(2 pi)),   step_coef = B f_step g / 2E,   tail_coef = B f_tail g / 2Gs
-//   s^2(E) = (FWHM_OFFSET / 2.3548)^2 + eps E FWHM_FANOPRIME
+//   s^2(E) = r^2 ((FWHM_OFFSET / 2.3548)^2 + eps E FWHM_FANOPRIME),   r = FWHM_SCALE
 //
 // B is an area [counts]; b, f_step, f_tail say how much of it is peak, step and tail. 2.3548 is MAPS' rounding of
 // 2 sqrt(2 ln 2). eps is the number of eV and E is in keV, so FWHM_FANOPRIME is a thousandth of the Fano factor.
+// r is ours: what changes from pixel to pixel is the width of all peaks together.
 #pragma once
 #include "workspace.cuh"
 
 XRF_FN double fwhm_per_sigma() { return 2.3548; }
 XRF_FN double sqrt_two_pi() { return 2.50662827463100050242; }
 
+// ds^2/dE
+XRF_FN double width_growth(const XrfProblem &q, const double *v) {
+    return v[FWHM_SCALE] * v[FWHM_SCALE] * q.pair_energy_ev * v[FWHM_FANOPRIME];
+}
+
 XRF_FN double peak_width(const XrfProblem &q, const double *v, double energy) {
     const double noise = v[FWHM_OFFSET] / fwhm_per_sigma();
-    return sqrt(noise * noise + q.pair_energy_ev * energy * v[FWHM_FANOPRIME]);
+    return v[FWHM_SCALE] * sqrt(noise * noise + q.pair_energy_ev * energy * v[FWHM_FANOPRIME]);
 }
 
 XRF_FN double magnitude(double x) { return x < 0 ? -x : x; }
@@ -58,6 +64,7 @@ struct AxisPull {
     double offset, slope, quadratic;  // sum of dL/dE(c) times 1, c, c^2
     double value;                     // sum of dL/d log area
     double width, width_energy;       // sum of dL/ds / s times 1, E
+    double scale;                     // sum of dL/ds s
 };
 
 // dL/d log area, position and width of peak i from its sums, whose width is `widening` times the detector's; added to
@@ -74,7 +81,8 @@ XRF_FN Pull pull_peak(const Axis &a, const Peaks<T> &p, int i, const PeakSums<T>
     const double tail = (double)coefs.tail * (double)sums.of[SUM_TAIL];
     const double value = peak + (double)coefs.step * (double)sums.of[SUM_STEP] + tail;
     // x = (e - E) / s: dx/ds = -x / s; peak and tail coefficients are proportional to 1 / s
-    const Pull pull = {value, signed_inv * d0, -inv * (x_sum + peak + tail)};
+    const double broader = -(x_sum + peak + tail);
+    const Pull pull = {value, signed_inv * d0, inv * broader};
     const double width = pull.sigma * widening * widening * inv;
     shared.offset += pull.position;
     shared.slope += signed_inv * (c * d0 + d1);
@@ -82,25 +90,28 @@ XRF_FN Pull pull_peak(const Axis &a, const Peaks<T> &p, int i, const PeakSums<T>
     shared.value += value;
     shared.width += width;
     shared.width_energy += width * p.energy[i];
+    shared.scale += broader;
     return pull;
 }
 
 // dL/d calibration and width from the sums over peaks. Every m is proportional to slope.
 //
-//   ds/dFWHM_OFFSET = F0 / (2.3548^2 s),   ds/dFWHM_FANOPRIME = eps E / 2s
+//   ds/dFWHM_OFFSET = r^2 F0 / (2.3548^2 s),   ds/dFWHM_FANOPRIME = r^2 eps E / 2s,   ds/dFWHM_SCALE = s / r
 XRF_FN void axis_gradient(const XrfProblem &q, const double *v, const AxisPull &all, double *gradient) {
     gradient[ENERGY_OFFSET] = all.offset;
     gradient[ENERGY_SLOPE] = all.slope + all.value / v[ENERGY_SLOPE];
     gradient[ENERGY_QUADRATIC] = all.quadratic;
-    gradient[FWHM_OFFSET] = all.width * v[FWHM_OFFSET] / (fwhm_per_sigma() * fwhm_per_sigma());
-    gradient[FWHM_FANOPRIME] = all.width_energy * q.pair_energy_ev / 2;
+    const double scale = v[FWHM_SCALE], square = scale * scale;
+    gradient[FWHM_OFFSET] = all.width * square * v[FWHM_OFFSET] / (fwhm_per_sigma() * fwhm_per_sigma());
+    gradient[FWHM_FANOPRIME] = all.width_energy * square * q.pair_energy_ev / 2;
+    gradient[FWHM_SCALE] = all.scale / scale;
 }
 
 // The same from the members' sums over their own peaks.
 template <class Team>
 XRF_FN void pull_axis(Team team, const XrfProblem &q, const double *v, const AxisPull &mine, double *gradient) {
     const AxisPull all = {team.sum(mine.offset), team.sum(mine.slope), team.sum(mine.quadratic),
-                          team.sum(mine.value), team.sum(mine.width), team.sum(mine.width_energy)};
+                          team.sum(mine.value), team.sum(mine.width), team.sum(mine.width_energy), team.sum(mine.scale)};
     if (team.leads()) axis_gradient(q, v, all, gradient);
 }
 

@@ -15,9 +15,10 @@ XRF_FN bool is_likely(const XrfProblem &q) {
 // v of a spectrum whose counts and trust are in the workspace.
 template <class Team, class T> XRF_FN double prior_scale(Team team, const XrfProblem &q, const Workspace<T> &w) {
     if (is_likely(q)) return 1.0;
-    double sum = 0;
-    XRF_SHARE(team, c, q.count) sum += (double)(w.trust[c] * w.counts[c]);
-    return team.sum(sum) / q.count;
+    T sums[Team::LANES] = {};
+    for (int b = team.first(); b < q.count; b += Team::BLOCK)
+        XRF_EACH_LANE(team, j) sums[j] += b + j < q.count ? w.trust[b + j] * w.counts[b + j] : T(0);
+    return (double)team.sum(sums) / q.count;
 }
 
 XRF_FN bool has_prior(const XrfProblem &q, int p) { return q.free[p] && q.prior_width[p] > 0; }

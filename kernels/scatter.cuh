@@ -78,9 +78,9 @@ XRF_FN void pull_elastic(const XrfProblem &q, const double *v, const Workspace<T
     if (i < 0) return;
     const Pull pull = w.scatter.pull[i - w.n_lines];
     gradient[N_PARAMETERS + q.elastic] += log_ten() * pull.value;
-    // dx/dE0 = -1/s, ds/dE0 = eps F' / 2s
+    // dx/dE0 = -1/s, ds/dE0 = r^2 eps F' / 2s
     gradient[COHERENT_SCT_ENERGY] +=
-        pull.sigma * q.pair_energy_ev * v[FWHM_FANOPRIME] * w.peaks.inv_sigma[i] / 2 - pull.position;
+        pull.sigma * width_growth(q, v) * w.peaks.inv_sigma[i] / 2 - pull.position;
 }
 
 template <class T>
@@ -115,7 +115,7 @@ XRF_FN void pull_compton(const XrfProblem &q, const double *v, const Workspace<T
     }
     // Ec moves the peaks, their width, and the step's 1 / Ec
     const double sigma_bar = wide.sigma * v[COMPTON_FWHM_CORR] + low.sigma + up.sigma;
-    double energy_bar = sigma_bar * q.pair_energy_ev * v[FWHM_FANOPRIME] / (2 * k.sigma) -
+    double energy_bar = sigma_bar * width_growth(q, v) / (2 * k.sigma) -
                         (wide.position + low.position + up.position);
     if (step) energy_bar -= unit * k.step / (k.energy * k.energy) * (double)p.sums[s.low].of[SUM_STEP];
     // dEc/dE0 = 1 / d^2, dEc/d angle = -(Ec / d) (E0 / 511) sin(angle) pi / 180

@@ -49,15 +49,15 @@ XRF_FN void line_terms(const XrfProblem &q, const Axis &a, const double *v, Work
     for (int f = 0; f < j.shapes; ++f) j.term[(l * j.shapes + f) * N_TERMS + TERM_D0] = T(0);
     XRF_UNROLL for (int term = 0; term < TERM_D0; ++term) {
         if (!has_term(p.kind[l], term)) continue;
-        double axis[FWHM_FANOPRIME + 1] = {}, shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
-        AxisPull shared = {0, 0, 0, 0, 0, 0};
+        double axis[FWHM_SCALE + 1] = {}, shape[GAMMA_LINEAR + 1 - F_STEP_OFFSET] = {};
+        AxisPull shared = {};
         const PeakSums<T> sums = sums_of(p.curve[l].axis, term);
         pull_one(a, v, p, l, sums, w, shared);
         axis_gradient(q, v, shared, axis);
         if (p.kind[l] != 0) pull_fractions(v, w, l, sums, shape);
         for (int f = 0; f < j.shapes; ++f) {
             const int k = j.parameter[f];
-            const double back = k <= FWHM_FANOPRIME                        ? axis[k]
+            const double back = k <= FWHM_SCALE                        ? axis[k]
                                 : k >= F_STEP_OFFSET && k <= GAMMA_LINEAR ? shape[k - F_STEP_OFFSET]
                                                                            : 0.0;
             j.term[(l * j.shapes + f) * N_TERMS + term] = T(back);
@@ -72,8 +72,8 @@ XRF_FN void scatter_terms(const XrfProblem &q, const Axis &a, const double *v, W
     const Peaks<T> p = peaks_of(w);
     for (int term = 0; term < N_TERMS; ++term) {
         if (!has_term(p.kind[i], term)) continue;
-        for (int k = 0; k < N_PARAMETERS + q.n_components; ++k) j.gather[k] = 0;
-        AxisPull shared = {0, 0, 0, 0, 0, 0};
+        for (int k = 0; k < all_variables(q); ++k) j.gather[k] = 0;
+        AxisPull shared = {};
         p.sums[i] = sums_of(p.curve[i].axis, term);
         for (int s = w.n_lines; s < p.n; ++s) pull_one(a, v, p, s, p.sums[s], w, shared);
         axis_gradient(q, v, shared, j.gather);

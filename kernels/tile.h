@@ -13,9 +13,9 @@ struct XrfTile {
     // What the spectra of a problem share; xrf_prepare_* writes it.
     int32_t *snip_passes;       // [1]
     int32_t *snip_low, *snip_high;  // [64, count]
-    void *columns;              // [K, padded count], padded to XrfLayout's block
-    int32_t *reach;             // [K, 2]
-    double *gram;               // [K, K]
+    void *columns;              // [K + templates, padded count], padded to XrfLayout's block
+    int32_t *reach;             // [K + templates, 2]
+    double *gram;               // [K + templates, K + templates]
 
     // Workspaces. Each CUDA block takes near_bytes of dynamic shared memory, or, where `near` is not null,
     // as many of that memory; and far_bytes of `far`. XrfLayout says how many.
@@ -26,7 +26,8 @@ struct XrfTile {
     double *variables;          // [n_spectra, variables] shape parameters, then linear amplitudes [counts]
     double *sigma;              // [n_spectra, variables] their standard deviations
     double *signed_amplitudes;  // [n_spectra, K]
-    double *objective, *r_squared, *r_squared_log, *deviance;  // [n_spectra]
+    double *limits;             // [n_spectra, 2, K] or null
+    double *objective, *r_squared, *r_squared_log, *deviance, *background_counts;  // [n_spectra]
     int32_t *steps, *status;    // [n_spectra]
     int64_t *fitted_sum, *background_sum;  // [count] of the spectra that were fitted, in units of 2^-20 counts
 

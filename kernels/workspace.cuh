@@ -13,6 +13,10 @@ struct Pull {
 
 enum { MOST_SCATTER_PEAKS = 4 };
 
+// Variables that the model is linear in: amplitudes of components and of templates.
+XRF_FN int linear_variables(const XrfProblem &q) { return q.n_components + q.n_templates; }
+XRF_FN int all_variables(const XrfProblem &q) { return N_PARAMETERS + linear_variables(q); }
+
 // The Compton term between its forward and its adjoint.
 struct Compton {
     double energy, d, sine, sigma, area, norm, step, tail, high;
@@ -58,7 +62,7 @@ template <class T> struct Workspace {
     bool alpha_tail, beta_tail, line_step, compton_step, compton_low, compton_high, si_escape, ge_escape;
 
     double *amplitude, *variables, *gradient, *best, *moment1, *moment2;  // [variables]
-    double *linear, *factor;                                               // [K], [K, K]
+    double *linear, *factor;  // [linear], [linear, linear]
     int *passive;
 };
 
@@ -99,7 +103,7 @@ struct Carver {
 // be one.
 template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &near, Carver &far, Workspace<T> &w) {
     const size_t n = padded<Team>(q.count) + 2 * Team::BLOCK, grains = n / Team::GRAIN;
-    const size_t peaks = q.n_lines + MOST_SCATTER_PEAKS + 8, vars = N_PARAMETERS + q.n_components + 8, k = q.n_components;
+    const size_t peaks = q.n_lines + MOST_SCATTER_PEAKS + 8, vars = all_variables(q) + 8, k = linear_variables(q);
     Peaks<T> &p = w.peaks;
     near.take(n, w.total);
     near.take(peaks, p.curve);
@@ -122,7 +126,7 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
     far.take(k, w.linear);
     far.take(k * k, w.factor);
     far.take(k, w.passive);
-    far.take(k + 1, w.first_line);
-    carve_jacobian<Team>(q.count, q.n_lines, q.n_components, far, w.jacobian);
+    far.take(q.n_components + 1, w.first_line);
+    carve_jacobian<Team>(q.count, q.n_lines, linear_variables(q), far, w.jacobian);
     w.weight = w.total;
 }

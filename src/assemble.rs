@@ -35,6 +35,7 @@ impl Assembly {
             amplitudes: stack(problem.components.len()),
             amplitude_sigma: stack(problem.components.len()),
             signed_amplitudes: stack(problem.components.len()),
+            limits: [(); 2].map(|()| stack(problem.limited())),
             parameters: free.iter().map(info).collect(),
             parameter_values: stack(free.len()),
             parameter_sigma: stack(free.len()),
@@ -42,6 +43,7 @@ impl Assembly {
             r_squared: image(),
             r_squared_log: image(),
             deviance: image(),
+            background_counts: image(),
             steps: Array2::zeros((rows, cols)),
             status: Array2::zeros((rows, cols)),
             total_counts: image(),
@@ -75,11 +77,16 @@ impl Assembly {
             put(&mut maps.amplitudes, k);
             put(&mut maps.amplitude_sigma, k);
             put(&mut maps.signed_amplitudes, k);
+            let limited = maps.limits[0].len_of(ndarray::Axis(0));
+            for limits in &mut maps.limits {
+                put(limits, limited);
+            }
             for (map, value) in [
                 &mut maps.objective,
                 &mut maps.r_squared,
                 &mut maps.r_squared_log,
                 &mut maps.deviance,
+                &mut maps.background_counts,
                 &mut maps.total_counts,
             ]
             .into_iter()

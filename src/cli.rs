@@ -89,21 +89,24 @@ pub struct FitArgs {
     /// Detector: 0, 1, ..., sum (of their counts) or each (by itself) [default: each].
     #[arg(long)]
     pub detector: Option<Detector>,
-    /// Shape parameters that move: none, default (the energy axis's offset and slope, the peaks' widths), paper
-    /// (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass: paper and
-    /// COMPTON_GAMMA].
+    /// Shape parameters that move: none, default (the energy axis's offset and all widths together), four (its offset
+    /// and slope, both widths), paper (MapsTorch's twelve) or a list of MAPS names [default: default; in the first pass:
+    /// paper and COMPTON_GAMMA].
     #[arg(long, value_name = "SET")]
     pub free: Option<Free>,
-    /// What is minimised [default: mse].
+    /// What is minimised [default: poisson].
     #[arg(long)]
     pub objective: Option<ObjectiveArg>,
-    /// What minimises [default: adam].
+    /// What minimises [default: newton].
     #[arg(long)]
     pub optimizer: Option<OptimizerArg>,
-    /// Most steps of the optimiser [default: 500].
+    /// Most steps of the optimiser; Newton ends long before [default: 500].
     #[arg(long, value_name = "N")]
     pub iterations: Option<usize>,
-    /// What is subtracted [default: snip].
+    /// Maps of upper limits and detection limits too, of a likelihood.
+    #[arg(long)]
+    pub limits: bool,
+    /// What is subtracted [default: pooled].
     #[arg(long)]
     pub background: Option<BackgroundArg>,
     /// Arithmetic of the channel loops [default: f32].
@@ -129,6 +132,7 @@ impl FitArgs {
             objective: self.objective.map(Into::into),
             optimizer: self.optimizer.map(Into::into),
             iterations: self.iterations,
+            limits: self.limits.then_some(true),
             background: self.background.map(Into::into),
             precision: self.precision.map(Into::into),
             compat: self.compat.map(Into::into),
@@ -318,9 +322,12 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "N")]
     pub detector: Option<usize>,
     /// Standard deviation of a Gaussian prior on a free shape parameter, which the bound then takes into account
-    /// [default: none].
+    /// [default: the fit's].
     #[arg(long, value_name = "NAME=SIGMA")]
     pub prior: Vec<PriorArg>,
+    /// Score the counts that may be below 0, which are to be averaged, in place of those that may not.
+    #[arg(long)]
+    pub signed: bool,
     /// Write the table to a file too, FILE.csv or FILE.json.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

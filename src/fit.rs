@@ -17,8 +17,8 @@ pub struct TileFits {
     /// The pixels.
     pub pixels: Range<usize>,
     /// By pixel: [`columns`] values in the order free shape parameters, their standard deviations, amplitudes,
-    /// their standard deviations, signed amplitudes \[counts\], objective, R², R² of log counts, reduced deviance, total
-    /// counts.
+    /// their standard deviations, signed amplitudes, where asked for their upper and detection limits \[counts\], objective, R², R² of log counts, reduced deviance, counts of
+    /// the background, total counts.
     pub values: Array2<f32>,
     /// Steps, by pixel.
     pub steps: Vec<u32>,
@@ -45,11 +45,14 @@ pub fn is_sound(counts: ArrayView1<f32>, saturation: Option<f32>) -> bool {
 const SPECTRA_AT_ONCE: usize = 64;
 
 /// Values that a pixel has beside the free parameters and the amplitudes.
-const EXTRA: usize = 5;
+const EXTRA: usize = 6;
 
 /// Width of [`TileFits::values`].
 pub fn columns(problem: &Problem) -> usize {
-    2 * problem.free_parameters().len() + 3 * problem.components.len() + EXTRA
+    2 * problem.free_parameters().len()
+        + 3 * problem.components.len()
+        + 2 * problem.limited()
+        + EXTRA
 }
 
 /// Spectra with zeros beyond the scan's own channels, where the problem has more of them (XRF-Maps pads).
@@ -114,12 +117,19 @@ fn fill(
 ) {
     let shapes = [&fits.parameters, &fits.parameter_sigma];
     let amplitudes = [&fits.amplitudes, &fits.amplitude_sigma, &fits.signed_amplitudes];
-    let measures = [&fits.objective, &fits.r_squared, &fits.r_squared_log, &fits.deviance];
+    let measures = [
+        &fits.objective,
+        &fits.r_squared,
+        &fits.r_squared_log,
+        &fits.deviance,
+        &fits.background_counts,
+    ];
     let total = spectrum.iter().map(|&y| f64::from(y)).sum::<f64>();
     let all = shapes
         .iter()
         .flat_map(|of| free.iter().map(move |&p| of[[i, p]]))
         .chain(amplitudes.iter().flat_map(|of| of.row(i)).copied())
+        .chain(fits.limits.iter().flat_map(|of| of.row(i)).copied())
         .chain(measures.iter().map(|of| of[i]))
         .chain([total]);
     for (to, value) in row.iter_mut().zip(all) {

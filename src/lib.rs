@@ -49,8 +49,10 @@ pub mod tile;
 pub mod maps;
 
 pub mod assemble;
+pub mod background;
 pub mod calibrate;
 pub mod fit;
+pub mod priors;
 pub mod score;
 
 pub mod cli;

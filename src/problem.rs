@@ -1,7 +1,7 @@
 //! What a fit needs to know: lines, parameters, objective and optimiser, resolved. The only input of
 //! an engine besides the spectra; no element names, files or ranks matter to it.
 
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 
 use crate::kernels;
 
@@ -101,7 +101,7 @@ pub enum SnipOrder {
 
 /// What is added to the model before it is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[repr(i32)]
 pub enum Background {
     /// Nothing.
@@ -110,6 +110,17 @@ pub enum Background {
     Snip = 1,
     /// A background given with the spectra.
     Given = 2,
+    /// The problem's templates, whose amplitudes are fitted: the background of the scan's sum, found with its lines.
+    Pooled = 3,
+    /// The same with SNIP of the scan's sum.
+    SnipSum = 4,
+}
+
+impl Background {
+    /// Is it made of templates?
+    pub const fn has_templates(self) -> bool {
+        matches!(self, Background::Pooled | Background::SnipSum)
+    }
 }
 
 /// Scalar type of the channel loops.
@@ -192,6 +203,9 @@ pub struct Problem {
     pub parameters: Vec<Variable>,
     /// log10 amplitudes \[log10 counts\], one per component.
     pub amplitudes: Vec<Variable>,
+    /// Parts of the background that no parameter shapes, `[templates, count]` \[counts\]: each has an amplitude that is
+    /// not below 0. Where there are any, the background is [`Background::Pooled`] or [`Background::SnipSum`].
+    pub templates: Array2<f64>,
     /// Energy per electron-hole pair \[eV\].
     pub pair_energy_ev: f64,
     /// Tail shape.
@@ -218,9 +232,15 @@ pub struct Problem {
     pub solve_start: bool,
     /// Counts below the background count as zero in linear solves (XRF-Maps' NNLS).
     pub clip_net_counts: bool,
+    /// Upper and detection limits are found too, where the objective knows how counts scatter.
+    pub limits: bool,
     /// A channel at this count is saturated.
     pub saturation: Option<f32>,
 }
+
+/// log10 amplitude of a template: it starts as it is.
+const OF_TEMPLATE: Variable =
+    Variable { start: 0.0, lower: -12.0, upper: 12.0, free: true, rate: 1e-2, prior: None };
 
 impl Problem {
     /// Value of a shape parameter at the start, by its MAPS name.
@@ -243,9 +263,25 @@ impl Problem {
         ["ENERGY_OFFSET", "ENERGY_SLOPE", "ENERGY_QUADRATIC"].map(|name| self.start(name))
     }
 
-    /// First-pass values of all variables: shape parameters, then log10 amplitudes.
+    /// All variables: shape parameters, then log10 amplitudes of components and of templates.
+    pub fn variables(&self) -> impl Iterator<Item = Variable> {
+        let shaped = self.parameters.iter().chain(&self.amplitudes).copied();
+        shaped.chain(std::iter::repeat_n(OF_TEMPLATE, self.templates.nrows()))
+    }
+
+    /// Components that have limits.
+    pub fn limited(&self) -> usize {
+        if self.limits { self.components.len() } else { 0 }
+    }
+
+    /// Number of variables.
+    pub fn variable_count(&self) -> usize {
+        self.parameters.len() + self.components.len() + self.templates.nrows()
+    }
+
+    /// First-pass values of all variables.
     pub fn start_values(&self) -> impl Iterator<Item = f64> {
-        self.parameters.iter().chain(&self.amplitudes).map(|v| v.start)
+        self.variables().map(|v| v.start)
     }
 
     /// Unit of the objective's value.

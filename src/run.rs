@@ -3,6 +3,7 @@
 //! Puts scan, configuration, engine, ranks and maps together; names no HDF5, MPI or CUDA.
 
 mod calibrate;
+mod common;
 mod devices;
 mod engines;
 mod inspect;

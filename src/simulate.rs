@@ -25,7 +25,7 @@ const INCIDENT_KEV: f64 = 10.0;
 /// Drift from pixel to pixel: of the offset \[keV\], and of the width \[1\].
 const DRIFT: (f64, f64) = (0.003, 0.02);
 /// Shape parameters in the truth.
-const KNOWN: [&str; 3] = ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET"];
+const KNOWN: [&str; 4] = ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_SCALE"];
 /// Time at a pixel \[s\], longer where more than a quarter of it would be dead.
 const REAL_TIME_S: f64 = 0.5;
 const MOST_DEAD: f64 = 0.25;
@@ -232,7 +232,7 @@ impl Scene {
         let mut variables = detector.shapes.clone();
         let normal = |sd: f64| Normal::new(0.0, sd).expect("a width is positive");
         variables[known_parameter("ENERGY_OFFSET")] += normal(DRIFT.0).sample(&mut rng);
-        variables[known_parameter("FWHM_OFFSET")] *= 1.0 + normal(DRIFT.1).sample(&mut rng);
+        variables[known_parameter("FWHM_SCALE")] *= 1.0 + normal(DRIFT.1).sample(&mut rng);
         let parameters = KNOWN.map(|name| variables[known_parameter(name)]).to_vec();
         let amplitudes: Vec<f64> =
             self.amplitudes(detector, pixel).iter().map(|a| light * a).collect();

@@ -140,16 +140,18 @@ fn the_elastic_peak_may_move_six_per_cent_unless_bounds_hold_it() {
 }
 
 #[test]
-fn free_sets_are_none_default_paper_or_a_list() {
+fn free_sets_are_none_default_four_paper_or_a_list() {
     let basic = case(BASIC, "");
     let set = |free_set: Free| {
         let choices = Choices { free: Some(free_set), ..Choices::default() };
         free(&basic.resolve(&choices).unwrap().settings)
     };
     assert_eq!(set(Free::None), Vec::<&str>::new());
+    let drifting = ["ENERGY_OFFSET", "FWHM_SCALE"];
+    assert_eq!(set(Free::Default), drifting);
+    assert_eq!(free(&basic.settings()), drifting, "without a choice");
     let four = ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_FANOPRIME"];
-    assert_eq!(set(Free::Default), four);
-    assert_eq!(free(&basic.settings()), four, "without a choice");
+    assert_eq!(set(Free::Four), four);
     let mut paper = set(Free::Paper);
     let mut expected = PAPER.to_vec();
     paper.sort_unstable();
@@ -163,11 +165,10 @@ fn free_sets_are_none_default_paper_or_a_list() {
 #[test]
 fn fitting_tags_change_the_default_set_only() {
     let file = format!(
-        "{OVERRIDE}FWHM_OFFSET_FITTING: fixed\nCOMPTON_ANGLE_FITTING: limit_lo_hi\nSI_ESCAPE_ENABLE: 1\n"
+        "{OVERRIDE}CAL_OFFSET_[E_OFFSET]_FITTING: fixed\nCOMPTON_ANGLE_FITTING: limit_lo_hi\nSI_ESCAPE_ENABLE: 1\n"
     );
     let case = case("", &file);
-    let expected =
-        ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_FANOPRIME", "COMPTON_ANGLE", "SI_ESCAPE"];
+    let expected = ["FWHM_SCALE", "COMPTON_ANGLE", "SI_ESCAPE"];
     assert_eq!(free(&case.settings()), expected);
     let choices = Choices { free: Some(Free::None), ..Choices::default() };
     assert_eq!(free(&case.resolve(&choices).unwrap().settings), Vec::<&str>::new());

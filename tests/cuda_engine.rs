@@ -29,11 +29,11 @@ fn a_device_short_of_memory_works_in_smaller_pieces() {
     let case = Case::new();
     let Some((plenty, said, log)) = case.on_device("plenty.h5", &[], &[]) else { return };
     assert!(!said.contains("short of memory"), "{said}");
-    let whole = log.of("launch xrf_fit").len();
+    let whole = log.of("launch xrf_newton").len();
     // the device says how little there is
     let little = [("XRF_STANDIN_MEMORY", "1500000")];
     let (found, _, log) = case.on_device("little.h5", &[], &little).expect("as before");
-    assert!(log.of("launch xrf_fit").len() > whole, "pieces of a full tile: {:?}", log.events());
+    assert!(log.of("launch xrf_newton").len() > whole, "pieces of a full tile: {:?}", log.events());
     same(&found, &plenty, "with little memory");
     // it does not
     let taken = [("XRF_STANDIN_MEMORY", "8000000"), ("XRF_STANDIN_UNSEEN", "6500000")];

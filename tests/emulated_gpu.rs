@@ -81,14 +81,14 @@ impl Compared<'_> {
     /// Within `allowed` times each value's own scale.
     fn by(self, actual: &[f64], expected: &[f64], scales: &[f64], allowed: f64) {
         let Compared(case, way, what) = self;
-        let off = largest(
-            actual.iter().zip(expected).zip(scales).map(|((a, e), s)| (a - e) / s.max(1e-300)),
-        );
-        assert!(
-            off <= allowed,
-            "{}, {way:?}: {what} is off by {off:.2e}, allowed {allowed:.0e}",
-            case.name
-        );
+        for (i, ((a, e), s)) in actual.iter().zip(expected).zip(scales).enumerate() {
+            let off = ((a - e) / s.max(1e-300)).abs();
+            assert!(
+                off <= allowed,
+                "{}, {way:?}: {what}, value {i}, is {a:e}, the CPU's {e:e}: off by {off:.2e} of {s:.2e}, allowed {allowed:.0e}",
+                case.name
+            );
+        }
     }
 }
 
@@ -179,9 +179,9 @@ fn fits_backgrounds_and_status_codes_are_those_of_the_cpu_engine() {
         is("SNIP").with(&background[..3 * n], snip.as_slice().expect("in order"));
         let values = numbers.take(4 * variables);
         // their errors, which tests/newton.rs compares
-        numbers.take(4 * (variables + problem.components.len()));
-        let [objective, r_squared, r_squared_log, deviance, steps, status] =
-            [(); 6].map(|()| numbers.take(4));
+        numbers.take(4 * (variables + 3 * problem.components.len()));
+        let [objective, r_squared, r_squared_log, deviance, _, steps, status] =
+            [(); 7].map(|()| numbers.take(4));
         let codes: Vec<f64> = expected.status.iter().map(|&s| f64::from(s as u8)).collect();
         assert_eq!(status, codes, "{}, {way:?}: status", case.name);
         for i in 0..2 {
@@ -190,8 +190,11 @@ fn fits_backgrounds_and_status_codes_are_those_of_the_cpu_engine() {
             // it sees the 1e-7 of a peak beyond its window, where those of the engines do not end alike
             let allowed = if way.precision() == Precision::F32 { 1e-4 } else { 1e-9 };
             let [found, wanted] = [r_squared_log[i], expected.r_squared_log[i]];
-            is("log R²").by(&[found], &[wanted], &[wanted.abs()], allowed);
-            is("deviance").with(&deviance[i..=i], &[expected.deviance[i]]);
+            is("log R²").by(&[found], &[wanted], &[wanted.abs().max(1.0)], allowed);
+            // and so does the deviance, which was not minimised
+            let allowed = if way.precision() == Precision::F32 { 1e-4 } else { 1e-8 };
+            let [found, wanted] = [deviance[i], expected.deviance[i]];
+            is("deviance").by(&[found], &[wanted], &[wanted], allowed);
             assert_eq!(steps[i], f64::from(expected.steps[i]), "{}, {way:?}: steps", case.name);
         }
         assert!(

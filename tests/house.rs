@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 24] = [
+const MAY_KNOW: [(&str, &[&str]); 26] = [
     ("error", &[]),
     ("constants", &[]),
     ("output", &[]),
@@ -25,8 +25,10 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
     ("config", &["kernels", "lines", "problem", "spelling"]),
     // what a map file repeats of its scan: axes, metadata, scalers, times
     ("maps", &["output", "scan"]),
+    ("background", &["engine", "problem"]),
     ("calibrate", &["engine", "kernels", "problem"]),
     ("fit", &["engine", "kernels", "problem"]),
+    ("priors", &["engine", "kernels", "problem"]),
     ("score", &["engine", "kernels", "problem"]),
     // where fits of tiles become maps of a scan
     ("assemble", &["engine", "fit", "kernels", "maps", "problem", "scan"]),
@@ -38,6 +40,7 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
         "run",
         &[
             "assemble",
+            "background",
             "calibrate",
             "cli",
             "cluster",
@@ -47,6 +50,7 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
             "kernels",
             "maps",
             "output",
+            "priors",
             "problem",
             "regions",
             "report",

@@ -46,7 +46,7 @@ fn newton(case: Case, free: &[&str]) -> Case {
     case.problem.objective = Objective::Poisson;
     case.problem.optimizer = Optimizer::Newton;
     case.problem.background = Background::Given;
-    case.problem.steps = 50;
+    (case.problem.steps, case.problem.limits) = (50, true);
     case
 }
 
@@ -516,8 +516,9 @@ fn the_gpus_kernels_end_where_the_cpu_does() {
         let variables = numbers.take(p + k);
         let sigma = numbers.take(p + k);
         let signed = numbers.take(k);
+        let limits = numbers.take(2 * k);
         let objective = numbers.take(1)[0];
-        let [_, _, _, _, status] = [(); 5].map(|()| numbers.take(1)[0]);
+        let [_, _, _, _, _, status] = [(); 6].map(|()| numbers.take(1)[0]);
         assert_eq!(status, f64::from(expected.status[0] as u8), "{}, {way:?}: status", case.name);
         let exact = way.precision() == Precision::F64;
         let error = (objective / expected.objective[0] - 1.0).abs();
@@ -530,11 +531,13 @@ fn the_gpus_kernels_end_where_the_cpu_does() {
                 variables[p + i] - expected.amplitudes[[0, i]],
                 signed[i] - expected.signed_amplitudes[[0, i]],
                 sigma[p + i] - by,
+                limits[i] - expected.limits[0][[0, i]],
+                limits[k + i] - expected.limits[1][[0, i]],
             ];
             let apart = apart.map(|a| (a / by).abs());
             assert!(
                 apart.iter().all(|a| *a < allowed),
-                "{}, {way:?}: amplitude {i}, its signed one and its sigma are {apart:?} sigma off",
+                "{}, {way:?}: amplitude {i}, its signed one, its sigma and its limits are {apart:?} sigma off",
                 case.name
             );
         }

@@ -39,7 +39,7 @@ const KINDS: [Kind; 4] = [
 const BUDGET: [(&str, u32, u32); 7] = [
     ("xrf_layout", 32, 32),
     ("xrf_prepare", 112, 120),
-    ("xrf_background", 72, 72),
+    ("xrf_background", 108, 108),
     ("xrf_evaluate", 128, 144),
     ("xrf_fit", 128, 160),
     ("xrf_newton", 168, 184),

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ndarray::{Array1, Array2, Array3, Axis};
-use xrfit::config::{Choices, Settings, Sources};
+use xrfit::config::{Choices, Free, Settings, Sources};
 use xrfit::engine::{Batch, Choice, Engine, Precision, Starts, open};
 use xrfit::kernels;
-use xrfit::problem::{Background, Problem};
+use xrfit::problem::{Background, Objective, Optimizer, Problem};
 
 const CHANNELS: usize = 1021;
 
@@ -20,6 +20,9 @@ fn problem() -> Problem {
     let choices = Choices {
         elements: Some(["Si", "Ca", "Ti", "Fe", "Cu", "Pb_M"].map(String::from).to_vec()),
         incident_kev: Some(9.5),
+        free: Some(Free::Four),
+        objective: Some(Objective::Mse),
+        optimizer: Some(Optimizer::Adam),
         background: Some(Background::None),
         iterations: Some(4000),
         ..Choices::default()

@@ -102,8 +102,10 @@ fn a_region_of_one_pixel_is_that_pixel_as_the_map_fits_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let (maps, out) = (folder.path().join("maps.h5"), folder.path().join("out.h5"));
     for optimizer in ["nnls", "adam"] {
-        succeed(map_by(optimizer, scan(), &maps).arg("--overwrite"));
-        let pixel = ["--rows", "7:8", "--cols", "11:12", "--overwrite"];
+        // a pooled background is the scan's for a pixel, and a region's own
+        let own = ["--background", "snip", "--overwrite"];
+        succeed(map_by(optimizer, scan(), &maps).args(own));
+        let pixel = [&["--rows", "7:8", "--cols", "11:12"][..], &own].concat();
         succeed(&mut regions_by(optimizer, scan(), &out, &pixel));
         assert_eq!(spectrum(&out, "region1"), added(7..8, 11..12), "counts of the pixel");
         let group = if optimizer == "nnls" { "NNLS" } else { "Fitted" };

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use xrfit::config::{Choices, Free, Settings, Sources};
 use xrfit::engine::{self, Choice, Engine, Precision};
 use xrfit::kernels::known_parameter;
-use xrfit::problem::Problem;
+use xrfit::problem::{Background, Objective, Problem};
 use xrfit::score::Bound;
 
 const GROUP: &str = "MAPS/XRF_Analyzed/NNLS/xrfit";
@@ -128,7 +128,7 @@ fn known_errors_are_found_as_they_are() {
     data.write(&wrong(&truth, &of)).expect("other amplitudes");
     let uncertainties = Array3::from_elem((own.len(), SIZE[0], SIZE[1]), 4.0f32);
     let group = file.group(GROUP).expect("a group");
-    group.new_dataset_builder().with_data(&uncertainties).create("Uncertainties").expect("written");
+    group.new_dataset_builder().with_data(&uncertainties).create("Counts_Sigma").expect("written");
     drop((data, group, file));
     let (scores, table) = score(&maps, &[]);
     assert_eq!(scores["pixels"], SIZE[0] * SIZE[1], "pixels");
@@ -207,7 +207,9 @@ fn problem() -> Problem {
     let choices = Choices {
         elements: Some(["Si", "Ca", "Fe"].map(String::from).to_vec()),
         incident_kev: Some(10.0),
-        free: Some(Free::Default),
+        free: Some(Free::Four),
+        objective: Some(Objective::Mse),
+        background: Some(Background::None),
         ..Choices::default()
     };
     let sources =
@@ -401,7 +403,7 @@ fn the_detector_is_that_of_the_map_file() {
     let adam = folder.path().join("adam.h5");
     succeed(map_by("adam", &scan, &adam).args(["--detector", "0"]));
     let known = table("adam.h5", &["--detector", "0", "--prior", "ENERGY_OFFSET=0.003"]);
-    assert!(known.contains("ENERGY_OFFSET (prior 0.003), ENERGY_SLOPE, FWHM_"), "{known}");
+    assert!(known.contains("ENERGY_OFFSET (prior 0.003), FWHM_SCALE"), "{known}");
     let output = of("maps.h5", &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("--detector"), "{said}");

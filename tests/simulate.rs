@@ -62,7 +62,7 @@ fn a_pixel_does_not_depend_on_its_tile() {
     // a row is one tile, a column becomes several
     let row = simulate(folder.path(), "row.h5", &["--rows", "1", "--cols", "1201"]);
     let column = simulate(folder.path(), "column.h5", &["--rows", "1201", "--cols", "1"]);
-    for name in ["ENERGY_OFFSET", "FWHM_OFFSET"] {
+    for name in ["ENERGY_OFFSET", "FWHM_SCALE"] {
         let drift = |scan| -> Vec<f64> {
             let values: Array2<f64> = read(scan, &format!("truth/parameters/{name}"));
             values.into_iter().collect()
@@ -101,7 +101,7 @@ fn the_truth_is_complete() {
             assert_eq!(shape(&format!("{group}/amplitudes")), [k, 5, 7]);
             assert_eq!(shape(&format!("{group}/background")), [509]);
             assert_eq!(shape(&format!("{group}/status")), [5, 7]);
-            for name in ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET"] {
+            for name in ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_SCALE"] {
                 assert_eq!(shape(&format!("{group}/parameters/{name}")), [5, 7]);
             }
         }

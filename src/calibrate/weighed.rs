@@ -4,7 +4,9 @@
 //! whose own variance is v; the columns are eliminated once. With A and N the columns over the root of v and over their
 //! own deviations, y the counts to explain over the root of v,
 //!
-//!     G = A'A - A'N (N'N + 1)⁻¹ N'A,   b = A'y - A'N (N'N + 1)⁻¹ N'y,   left = y'y - y'N (N'N + 1)⁻¹ N'y - 2 a'b + a'G a
+//! ```text
+//! G = A'A - A'N (N'N + 1)⁻¹ N'A,   b = A'y - A'N (N'N + 1)⁻¹ N'y,   left = y'y - y'N (N'N + 1)⁻¹ N'y - 2 a'b + a'G a
+//! ```
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 

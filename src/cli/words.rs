@@ -46,6 +46,10 @@ value_enum! {
 value_enum! {
     /// `--background`.
     BackgroundArg for Background {
+        /// Splines, found in the sum of all spectra with its lines, times a factor of each pixel.
+        Pooled,
+        /// The same with SNIP of the sum.
+        SnipSum,
         /// SNIP of each spectrum, frozen during its fit.
         Snip,
         /// None.

@@ -120,9 +120,9 @@ impl RawCase {
             fit: RawFit {
                 min_kev: Some(EVERYWHERE_KEV[0]),
                 max_kev: Some(EVERYWHERE_KEV[1]),
-                objective: self.objective,
+                objective: self.objective.or(Some(Objective::Mse)),
                 weights: self.weights,
-                background: self.background,
+                background: self.background.or(Some(Background::Snip)),
                 ..RawFit::default()
             },
             snip: self.snip.clone(),

@@ -32,9 +32,11 @@ pub const PROPOSED: &str = "auto";
 /// What the first pass finds beside [`PAPER`]: the summed spectrum tells how long the Compton peak's tail is.
 pub const FIRST_PASS: [&str; 1] = ["COMPTON_GAMMA"];
 
-/// Parameters that are free when nobody says otherwise (`--free default`).
-pub const DEFAULT_FREE: [&str; 4] =
-    ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_FANOPRIME"];
+/// Calibration and width of every pixel for itself (`--free four`).
+pub const FOUR: [&str; 4] = ["ENERGY_OFFSET", "ENERGY_SLOPE", "FWHM_OFFSET", "FWHM_FANOPRIME"];
+
+/// Parameters that are free when nobody says otherwise (`--free default`): what drifts in a scan.
+pub const DEFAULT_FREE: [&str; 2] = ["ENERGY_OFFSET", "FWHM_SCALE"];
 
 /// What the command line can say about a fit; `None` leaves it to the files and defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +53,8 @@ pub struct Choices {
     pub optimizer: Option<Optimizer>,
     /// Steps of the optimiser.
     pub iterations: Option<usize>,
+    /// Upper and detection limits too.
+    pub limits: Option<bool>,
     /// What is added to the model.
     pub background: Option<Background>,
     /// Arithmetic of the fit.
@@ -83,6 +87,16 @@ pub enum FirstPass {
     Run,
     /// The configured values are used as they are.
     Skip,
+}
+
+/// Where a pixel's free shapes have their priors from, beside those that parameters are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priors {
+    /// How shapes scatter over the scan.
+    Scan,
+    /// They have none.
+    None,
 }
 
 /// Where the fit's amplitudes start.
@@ -155,6 +169,8 @@ pub enum Free {
     None,
     /// [`DEFAULT_FREE`], changed by the override file's `_FITTING` tags.
     Default,
+    /// [`FOUR`].
+    Four,
     /// [`PAPER`].
     Paper,
     /// These.
@@ -168,11 +184,14 @@ impl FromStr for Free {
         match text {
             "none" => Ok(Self::None),
             "default" => Ok(Self::Default),
+            "four" => Ok(Self::Four),
             "paper" => Ok(Self::Paper),
             list => {
                 let names = list.split(',').map(|name| name.trim().parse());
                 names.collect::<Result<_, _>>().map(Self::List).map_err(|what| {
-                    format!("{what}. Free can be none, default, paper or a list of parameters")
+                    format!(
+                        "{what}. Free can be none, default, four, paper or a list of parameters"
+                    )
                 })
             }
         }
@@ -180,7 +199,7 @@ impl FromStr for Free {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "`none`, `default`, `paper` or a list of parameter names")]
+#[serde(untagged, expecting = "`none`, `default`, `four`, `paper` or a list of parameter names")]
 enum WordOrList {
     Word(String),
     List(Vec<String>),
@@ -204,6 +223,7 @@ impl From<Free> for WordOrList {
         match free {
             Free::None => Self::Word("none".into()),
             Free::Default => Self::Word("default".into()),
+            Free::Four => Self::Word("four".into()),
             Free::Paper => Self::Word("paper".into()),
             Free::List(names) => Self::List(names.into_iter().map(String::from).collect()),
         }

@@ -2,7 +2,7 @@
 
 use crate::constants::Crystal;
 use crate::lines::{LWeights, LineGate, MRatios, MuFraction, PileupGate, Switches};
-use crate::problem::{EscapeShift, SnipOrder, Weights};
+use crate::problem::{Background, EscapeShift, Objective, Optimizer, SnipOrder, Weights};
 
 use super::choices::Compat;
 
@@ -16,6 +16,9 @@ pub(super) struct Defaults {
     pub pad_channels: usize,
     pub clip_net_counts: bool,
     pub weights: Weights,
+    pub objective: Objective,
+    pub optimizer: Optimizer,
+    pub background: Background,
     pub f_tail_linear: f64,
 }
 
@@ -40,6 +43,9 @@ pub(super) fn defaults(compat: Option<Compat>, crystal: Crystal) -> Defaults {
             clip_net_counts: false,
             weights: Weights::Expected,
             // MAPS' 0.001 would give iron a tail of 12 % with silicon's true mu of 117 cm²/g
+            objective: Objective::Poisson,
+            optimizer: Optimizer::Newton,
+            background: Background::Pooled,
             f_tail_linear: 0.0,
         },
         Some(Compat::XrfMaps) => Defaults {
@@ -56,6 +62,9 @@ pub(super) fn defaults(compat: Option<Compat>, crystal: Crystal) -> Defaults {
             pad_channels: 2048,
             clip_net_counts: true,
             weights: Weights::XrfMaps,
+            objective: Objective::Mse,
+            optimizer: Optimizer::Adam,
+            background: Background::Snip,
             f_tail_linear: 0.001,
         },
         Some(Compat::Mapstorch) => Defaults {
@@ -72,6 +81,9 @@ pub(super) fn defaults(compat: Option<Compat>, crystal: Crystal) -> Defaults {
             pad_channels: 0,
             clip_net_counts: false,
             weights: Weights::Expected,
+            objective: Objective::Mse,
+            optimizer: Optimizer::Adam,
+            background: Background::Snip,
             f_tail_linear: 0.0,
         },
     }

@@ -24,7 +24,8 @@ mod written;
 
 pub use case::Case;
 pub use choices::{
-    Choices, Compat, DEFAULT_FREE, Detector, FirstPass, Free, PAPER, ParameterName, Start,
+    Choices, Compat, DEFAULT_FREE, Detector, FOUR, FirstPass, Free, PAPER, ParameterName, Priors,
+    Start,
 };
 pub use override_writer::write as write_override;
 pub use reference::{check, reference};

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, ParameterInfo};
 use crate::problem::{Prior, Variable};
 
-use super::choices::{DEFAULT_FREE, FIRST_PASS, Free, PAPER, ParameterName};
+use super::choices::{DEFAULT_FREE, FIRST_PASS, FOUR, Free, PAPER, ParameterName};
 use super::override_file::{Given, OverrideFile};
 use super::raw::{Raw, RawParameter};
 
@@ -30,6 +30,7 @@ pub(super) fn members(set: &Free) -> Vec<ParameterName> {
     match set {
         Free::None => Vec::new(),
         Free::Default => ParameterName::known(&DEFAULT_FREE),
+        Free::Four => ParameterName::known(&FOUR),
         Free::Paper => ParameterName::known(&PAPER),
         Free::List(names) => names.clone(),
     }

@@ -16,7 +16,7 @@ use crate::problem::{
     Background, EscapeShift, Objective, Optimizer, Precision, SnipOrder, Tail, Weights,
 };
 
-use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Start};
+use super::choices::{Compat, Detector, FirstPass, Free, ParameterName, Priors, Start};
 
 /// A configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ pub(super) struct RawFit {
     pub min_kev: Option<f64>,
     pub max_kev: Option<f64>,
     pub free: Option<Free>,
+    pub priors: Option<Priors>,
     pub objective: Option<Objective>,
     pub weights: Option<Weights>,
     pub optimizer: Option<Optimizer>,
@@ -71,6 +72,7 @@ pub(super) struct RawFit {
     pub background: Option<Background>,
     pub precision: Option<Precision>,
     pub start: Option<Start>,
+    pub limits: Option<bool>,
     pub clip_net_counts: Option<bool>,
     pub first_pass: Option<FirstPass>,
     pub first_pass_free: Option<Free>,

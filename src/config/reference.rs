@@ -24,7 +24,7 @@ const fn key(
 }
 
 #[rustfmt::skip]
-const KEYS: [Key; 41] = [
+const KEYS: [Key; 43] = [
     key("compat", "none", "", "follow the conventions of `xrf-maps` or `mapstorch` where no other key says otherwise"),
     key("elements", "the override file's", "", "what to fit: `Fe` K lines, `Pb_L` L lines, `Pb_M` M lines, `Si_Cl` pile-up; or `auto` alone: what the summed spectrum shows"),
     key("incident_kev", "the override file's, else the scan's", "keV", "incident photon energy"),
@@ -43,15 +43,17 @@ const KEYS: [Key; 41] = [
     key("model.pileup_gate", "`components`; xrf-maps: `sum`", "", "pile-up exists above both edges (`components`), or above its sum energy (`sum`)"),
     key("fit.min_kev", "1", "keV", "lower end of the fit window"),
     key("fit.max_kev", "incident + 1", "keV", "upper end of the fit window"),
-    key("fit.free", "`default`", "", "free shape parameters: `none`, `default` (ENERGY_OFFSET ENERGY_SLOPE FWHM_OFFSET FWHM_FANOPRIME, changed by the override file's `_FITTING` tags), `paper` (MapsTorch's twelve) or a list"),
-    key("fit.objective", "`mse`", "", "what is minimised: `mse` (mean squared error), `poisson` (deviance) or `chi2` (weighted squares)"),
+    key("fit.free", "`default`", "", "free shape parameters: `none`, `default` (ENERGY_OFFSET FWHM_SCALE, changed by the override file's `_FITTING` tags), `four` (ENERGY_OFFSET ENERGY_SLOPE FWHM_OFFSET FWHM_FANOPRIME), `paper` (MapsTorch's twelve) or a list"),
+    key("fit.priors", "`scan`; with another `fit.free` than `default`: `none`", "", "priors of free shapes that have no `prior_width`: twice how they scatter over the `scan` (newton's), or `none`"),
+    key("fit.objective", "`poisson`; compat: `mse`", "", "what is minimised: `mse` (mean squared error), `poisson` (deviance) or `chi2` (weighted squares)"),
     key("fit.weights", "`expected`; xrf-maps: `xrf-maps`", "", "weights of `chi2`: `expected` (1 over the model with background, renewed as the fit goes), `xrf-maps` (smoothed 1/(1 + counts)) or `none`"),
-    key("fit.optimizer", "`adam`", "", "`adam`; `newton`: to the end in a few steps, amplitudes not below 0; or `nnls`: amplitudes alone"),
+    key("fit.optimizer", "`newton`; compat: `adam`", "", "`adam`; `newton`: to the end in a few steps, amplitudes not below 0; or `nnls`: amplitudes alone"),
     key("fit.iterations", "500", "steps", "most steps of the optimiser; newton needs 5 to 20"),
     key("fit.tolerance", "1e-5", "1", "relative gain over 50 steps below which a fit ends; 0: never"),
-    key("fit.background", "`snip`", "", "`snip` or `none`"),
+    key("fit.background", "`pooled`; compat: `snip`", "", "`pooled` (splines, found in the sum of all spectra with its lines, times a factor of each pixel), `snip-sum` (the same with SNIP of the sum), `snip` (of each pixel) or `none`"),
     key("fit.precision", "`f32`", "", "arithmetic: `f32` or `f64`"),
     key("fit.start", "`solve`", "", "where amplitudes start: `solve` from a non-negative linear fit, or `flat` from 1 count"),
+    key("fit.limits", "false", "", "for each pixel and component also what 95 % of its likelihood lies below, and the counts that would be found (takes about as long as the fit)"),
     key("fit.clip_net_counts", "false; xrf-maps: true", "", "counts below the background count as zero in linear solves"),
     key("fit.first_pass", "`run`; `skip` where ENERGY_SLOPE is given", "", "`run` or `skip` the calibration on the summed spectrum"),
     key("fit.first_pass_free", "`paper` and COMPTON_GAMMA", "", "shape parameters that the first pass fits: as `fit.free`, which is for the pixels"),

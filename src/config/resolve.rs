@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::constants::{Crystal, MOST_CHANNELS};
 use crate::error::{Error, Result};
 use crate::lines::{Adjustment, Conditions, LineLibrary};
-use crate::problem::{Background, Objective, Optimizer, Precision};
+use crate::problem::Precision;
 
-use super::choices::{Choices, Detector, FirstPass, PROPOSED, ParameterName, Start};
+use super::choices::{Choices, Detector, FirstPass, Free, PROPOSED, ParameterName, Priors, Start};
 use super::compat::{Defaults, defaults};
 use super::components::{self, Origin, Requested, View};
 use super::override_file::{self, OverrideFile};
@@ -25,7 +25,7 @@ const ABOVE_INCIDENT_KEV: f64 = 1.0;
 /// Default MAPS width factor of SNIP; override files of beamlines have it.
 const SNIP_WIDTH: f64 = 0.5;
 
-/// Default steps of Adam, as in MapsTorch.
+/// Default of the most steps: Adam's, as in MapsTorch; Newton ends before.
 const ITERATIONS: usize = 500;
 
 /// Default of `tolerance`: a fit that gains less than this part in 50 steps is at its noise.
@@ -211,16 +211,23 @@ impl Merge<'_> {
                  and a tolerance from 0 to below 1"
             )));
         }
+        let free = choices.free.as_ref().or(raw.free.as_ref());
+        let priors = match free.unwrap_or(&Free::Default) {
+            Free::Default => Priors::Scan,
+            _ => Priors::None,
+        };
         Ok(Fit {
             window_kev: [low, high],
-            objective: choices.objective.or(raw.objective).unwrap_or(Objective::Mse),
+            priors: raw.priors.unwrap_or(priors),
+            objective: choices.objective.or(raw.objective).unwrap_or(defaults.objective),
             weights: raw.weights.unwrap_or(defaults.weights),
-            optimizer: choices.optimizer.or(raw.optimizer).unwrap_or(Optimizer::Adam),
+            optimizer: choices.optimizer.or(raw.optimizer).unwrap_or(defaults.optimizer),
             iterations,
             tolerance,
-            background: choices.background.or(raw.background).unwrap_or(Background::Snip),
+            background: choices.background.or(raw.background).unwrap_or(defaults.background),
             precision: choices.precision.or(raw.precision).unwrap_or(Precision::F32),
             start: raw.start.unwrap_or(Start::Solve),
+            limits: choices.limits.or(raw.limits).unwrap_or(false),
             clip_net_counts: raw.clip_net_counts.unwrap_or(defaults.clip_net_counts),
         })
     }

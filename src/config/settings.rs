@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::Array2;
 use serde::Serialize;
 
 use crate::constants::Crystal;
@@ -12,7 +13,7 @@ use crate::problem::{
     Tail, Variable, Weights,
 };
 
-use super::choices::{Compat, Detector, Free, ParameterName, Start};
+use super::choices::{Compat, Detector, Free, ParameterName, Priors, Start};
 use super::parameters::members;
 use super::raw::Raw;
 
@@ -49,6 +50,8 @@ pub struct Model {
 pub struct Fit {
     /// Fit window, lower and upper end \[keV\].
     pub window_kev: [f64; 2],
+    /// Where free shapes without a prior have theirs from.
+    pub priors: Priors,
     /// What is minimised.
     pub objective: Objective,
     /// Weights of the channels in chi2.
@@ -65,6 +68,8 @@ pub struct Fit {
     pub precision: Precision,
     /// Where amplitudes start.
     pub start: Start,
+    /// Upper and detection limits are found too.
+    pub limits: bool,
     /// Counts below the background count as zero in linear solves.
     pub clip_net_counts: bool,
 }
@@ -136,10 +141,24 @@ impl Settings {
         Self { first_pass_free: members(free), ..self }
     }
 
-    /// The same as the first pass fits it: with its own free parameters.
+    /// The same with priors of shape parameters, by index and around their values.
+    pub fn with_priors(&self, widths: impl IntoIterator<Item = (usize, f64)>) -> Self {
+        let mut settings = self.clone();
+        for (parameter, width) in widths {
+            let variable = &mut settings.parameters[parameter];
+            variable.prior = Some(Prior { center: variable.start, width });
+        }
+        settings
+    }
+
+    /// The same as the first pass fits it: squares, with its own free parameters.
     pub fn of_first_pass(&self) -> Self {
         let mut settings = self.clone();
         settings.fit.optimizer = Optimizer::Adam;
+        settings.fit.objective = Objective::Mse;
+        if settings.fit.background.has_templates() {
+            settings.fit.background = Background::Snip;
+        }
         for (i, parameter) in settings.parameters.iter_mut().enumerate() {
             parameter.free = self.first_pass_free.iter().any(|name| name.index() == i);
             parameter.prior = None;
@@ -206,6 +225,7 @@ impl Settings {
             compton,
             lines,
             parameters,
+            templates: Array2::zeros((0, count)),
             pair_energy_ev: self.model.pair_energy_ev,
             tail: self.model.tail,
             escape_shift: self.model.escape_shift,
@@ -219,6 +239,7 @@ impl Settings {
             tolerance: self.fit.tolerance,
             solve_start: self.fit.start == Start::Solve,
             clip_net_counts: self.fit.clip_net_counts,
+            limits: self.fit.limits,
             saturation: None,
         })
     }

@@ -12,7 +12,7 @@ use crate::problem::{Background, Optimizer, Problem};
 pub enum Starts<'a> {
     /// All at the problem's first-pass values.
     FirstPass,
-    /// Each at its own, `[n, parameters + components]`: shape parameters, then log10 amplitudes. Not with
+    /// Each at its own, `[n, variables]`: shape parameters, then log10 amplitudes. Not with
     /// [`Optimizer::Nnls`](crate::problem::Optimizer::Nnls), whose components are made once, at the problem's own shapes.
     Each(ArrayView2<'a, f64>),
 }
@@ -60,9 +60,13 @@ impl<'a> Batch<'a> {
                 Optimizer::Nnls,
                 "linear fits start at the problem's shapes"
             );
-            let variables = problem.parameters.len() + problem.components.len();
-            assert_eq!(s.dim(), (n, variables), "one start per spectrum");
+            assert_eq!(s.dim(), (n, problem.variable_count()), "one start per spectrum");
         }
+        assert_eq!(
+            problem.background.has_templates(),
+            problem.templates.nrows() > 0,
+            "a background of templates has them"
+        );
         assert_eq!(
             problem.background == Background::Given,
             self.background.is_some(),
@@ -84,6 +88,14 @@ fn check(p: &Problem) {
         "every shape parameter has a value"
     );
     assert_eq!(p.amplitudes.len(), p.components.len(), "every component has an amplitude");
+    assert!(
+        p.templates.nrows() == 0 || p.background.has_templates(),
+        "templates make a background"
+    );
+    assert!(
+        p.templates.nrows() == 0 || p.templates.ncols() == p.count,
+        "templates span the window"
+    );
     assert!(p.lines.iter().all(|l| l.component < p.components.len()), "lines belong to components");
     assert!(
         p.elastic.into_iter().chain(p.compton).all(|i| i < p.components.len()),
@@ -98,8 +110,7 @@ pub(super) fn check_case(
     background: ArrayView1<f64>,
 ) {
     check(problem);
-    let expected = problem.parameters.len() + problem.components.len();
-    assert_eq!(variables.len(), expected, "one value per variable");
+    assert_eq!(variables.len(), problem.variable_count(), "one value per variable");
     assert_eq!(
         (counts.len(), background.len()),
         (problem.channels, problem.count),
@@ -154,6 +165,11 @@ pub struct Fits {
     pub amplitude_sigma: Array2<f64>,
     /// Amplitudes that may be below 0, `[n, components]` \[counts\]: without bias, to be averaged; NaN as above.
     pub signed_amplitudes: Array2<f64>,
+    /// What 95 % of each amplitude's likelihood lies below, and the amplitudes that would be found, `[n, components]` each
+    /// \[counts\]; without columns where the problem asks for no limits.
+    pub limits: [Array2<f64>; 2],
+    /// Amplitudes of the templates, `[n, templates]`.
+    pub template_amplitudes: Array2<f64>,
     /// Objective at the end, `[n]`.
     pub objective: Array1<f64>,
     /// R² of the counts in the window, `[n]`.
@@ -162,6 +178,8 @@ pub struct Fits {
     pub r_squared_log: Array1<f64>,
     /// Poisson deviance over the window's channels less the free variables, `[n]`.
     pub deviance: Array1<f64>,
+    /// Counts of the background in the window, `[n]`.
+    pub background_counts: Array1<f64>,
     /// Steps taken, `[n]`.
     pub steps: Array1<u32>,
     /// How each ended, `[n]`.
@@ -183,10 +201,13 @@ impl Fits {
             parameter_sigma: Array2::from_elem((n, p), f64::NAN),
             amplitude_sigma: Array2::from_elem((n, k), f64::NAN),
             signed_amplitudes: Array2::from_elem((n, k), f64::NAN),
+            limits: [(); 2].map(|()| Array2::from_elem((n, problem.limited()), f64::NAN)),
+            template_amplitudes: Array2::from_elem((n, problem.templates.nrows()), f64::NAN),
             objective: nan(),
             r_squared: nan(),
             r_squared_log: nan(),
             deviance: nan(),
+            background_counts: nan(),
             steps: Array1::zeros(n),
             status: vec![Status::Empty; n],
             fitted: ExactSum::zeros(problem.count),
@@ -202,10 +223,15 @@ impl Fits {
         self.parameter_sigma.slice_mut(s![rows.clone(), ..]).assign(&part.parameter_sigma);
         self.amplitude_sigma.slice_mut(s![rows.clone(), ..]).assign(&part.amplitude_sigma);
         self.signed_amplitudes.slice_mut(s![rows.clone(), ..]).assign(&part.signed_amplitudes);
+        for (limits, part) in self.limits.iter_mut().zip(&part.limits) {
+            limits.slice_mut(s![rows.clone(), ..]).assign(part);
+        }
+        self.template_amplitudes.slice_mut(s![rows.clone(), ..]).assign(&part.template_amplitudes);
         self.objective.slice_mut(s![rows.clone()]).assign(&part.objective);
         self.r_squared.slice_mut(s![rows.clone()]).assign(&part.r_squared);
         self.r_squared_log.slice_mut(s![rows.clone()]).assign(&part.r_squared_log);
         self.deviance.slice_mut(s![rows.clone()]).assign(&part.deviance);
+        self.background_counts.slice_mut(s![rows.clone()]).assign(&part.background_counts);
         self.steps.slice_mut(s![rows.clone()]).assign(&part.steps);
         self.status[rows].copy_from_slice(&part.status);
         self.fitted.merge(&part.fitted);
@@ -222,6 +248,6 @@ pub struct Evaluation {
     pub components: Array2<f64>,
     /// Objective against the given counts and background.
     pub objective: f64,
-    /// Its derivative by shape parameter and log10 amplitude, `[parameters + components]`.
+    /// Its derivative by shape parameter and log10 amplitude, `[variables]`.
     pub gradient: Array1<f64>,
 }

@@ -64,10 +64,16 @@ fn gather(problem: &Problem, chunks: Vec<Chunk>) -> Fits {
         signed_amplitudes: Array2::from_shape_fn((ones.len(), k), |(i, j)| {
             ones[i].signed_amplitudes[j]
         }),
+        limits: [0, 1].map(|which| {
+            let n = problem.limited();
+            Array2::from_shape_fn((ones.len(), n), |(i, j)| ones[i].limits[which * n + j])
+        }),
+        template_amplitudes: table(p + k, problem.templates.nrows()),
         objective: ones.iter().map(|o| o.objective).collect(),
         r_squared: ones.iter().map(|o| o.r_squared).collect(),
         r_squared_log: ones.iter().map(|o| o.r_squared_log).collect(),
         deviance: ones.iter().map(|o| o.deviance).collect(),
+        background_counts: ones.iter().map(|o| o.background_counts).collect(),
         steps: ones.iter().map(|o| o.steps).collect(),
         status: ones.iter().map(|o| o.status).collect(),
         fitted,
@@ -109,7 +115,7 @@ impl Engine for Cpu {
         background: ArrayView1<f64>,
     ) -> Result<Evaluation> {
         check_case(problem, variables, counts, background);
-        let (p, k, n) = (problem.parameters.len(), problem.components.len(), problem.count);
+        let (k, n) = (problem.components.len(), problem.count);
         let laid_out = LaidOut::new(problem);
         // SAFETY: `laid_out.raw` is complete and outlives the call.
         let memory = unsafe { (self.kernels.new_workspace)(&laid_out.raw) };
@@ -118,7 +124,7 @@ impl Engine for Cpu {
         let background = Numbers::of(self.precision, background.iter().copied());
         let mut total = Numbers::zeros(self.precision, n);
         let mut components = Numbers::zeros(self.precision, k * n);
-        let mut gradient = vec![0.0; p + k];
+        let mut gradient = vec![0.0; problem.variable_count()];
         let spectrum = RawSpectrum {
             counts: counts.pointer(),
             background: background.pointer(),

@@ -232,22 +232,31 @@ fn of_piece(problem: &Problem, results: &slot::Results, started: &slot::Started)
     let places = &started.places;
     let (p, k, n) = (problem.parameters.len(), problem.components.len(), started.spectra.len());
     let variables = results.f64(&places.variables);
-    let variables = ArrayView2::from_shape((n, p + k), &variables).expect("a row per spectrum");
+    let variables = ArrayView2::from_shape((n, problem.variable_count()), &variables)
+        .expect("a row per spectrum");
     let sigma = results.f64(&places.sigma);
-    let sigma = ArrayView2::from_shape((n, p + k), &sigma).expect("a row per spectrum");
+    let sigma =
+        ArrayView2::from_shape((n, problem.variable_count()), &sigma).expect("a row per spectrum");
     let signed = results.f64(&places.signed_amplitudes);
+    let limits = results.f64(&places.limits);
     let one = |place: &Range<usize>| Array1::from(results.f64(place));
     Fits {
         parameters: variables.slice(ndarray::s![.., ..p]).to_owned(),
-        amplitudes: variables.slice(ndarray::s![.., p..]).to_owned(),
+        amplitudes: variables.slice(ndarray::s![.., p..p + k]).to_owned(),
         parameter_sigma: sigma.slice(ndarray::s![.., ..p]).to_owned(),
-        amplitude_sigma: sigma.slice(ndarray::s![.., p..]).to_owned(),
+        amplitude_sigma: sigma.slice(ndarray::s![.., p..p + k]).to_owned(),
         signed_amplitudes: ndarray::Array2::from_shape_vec((n, k), signed)
             .expect("a row per spectrum"),
+        limits: [0, 1].map(|which| {
+            let k = problem.limited();
+            ndarray::Array2::from_shape_fn((n, k), |(i, j)| limits[(2 * i + which) * k + j])
+        }),
+        template_amplitudes: variables.slice(ndarray::s![.., p + k..]).to_owned(),
         objective: one(&places.objective),
         r_squared: one(&places.r_squared),
         r_squared_log: one(&places.r_squared_log),
         deviance: one(&places.deviance),
+        background_counts: one(&places.background_counts),
         steps: results.i32(&places.steps).into_iter().map(|steps| steps as u32).collect(),
         status: results.i32(&places.status).into_iter().map(Status::from_code).collect(),
         fitted: ExactSum(results.i64(&places.fitted_sum)),

@@ -12,6 +12,7 @@ pub(crate) struct LaidOut {
     indices: [Vec<i32>; 2],
     variables: [Vec<f64>; 6],
     free: Vec<u8>,
+    templates: Vec<f64>,
 }
 
 // SAFETY: the pointers lead to memory this value owns and nobody writes.
@@ -33,25 +34,28 @@ impl LaidOut {
             p.lines.iter().map(|l| l.component as i32).collect(),
             p.lines.iter().map(|l| l.family as i32).collect::<Vec<_>>(),
         ];
-        let all = || p.parameters.iter().chain(&p.amplitudes);
+        let all = || p.variables();
         let variables = [
             all().map(|v| v.start).collect::<Vec<_>>(),
             all().map(|v| v.lower).collect(),
             all().map(|v| v.upper).collect(),
             all().map(|v| v.rate).collect(),
-            all().map(|v| v.prior.map_or(0.0, |p| p.center)).collect(),
-            all().map(|v| v.prior.map_or(0.0, |p| p.width)).collect(),
+            all().map(|v| v.prior.map_or(0.0, |prior| prior.center)).collect(),
+            all().map(|v| v.prior.map_or(0.0, |prior| prior.width)).collect(),
         ];
         let free: Vec<u8> = all().map(|v| u8::from(v.free)).collect();
+        let templates: Vec<f64> = p.templates.iter().copied().collect();
         let index = |i: Option<usize>| i.map_or(-1, |i| i as i32);
         let raw = RawProblem {
             n_channels: p.channels as i32,
             first: p.first as i32,
             count: p.count as i32,
             n_components: p.components.len() as i32,
+            n_templates: p.templates.nrows() as i32,
             elastic: index(p.elastic),
             compton: index(p.compton),
             n_lines: p.lines.len() as i32,
+            templates: templates.as_ptr(),
             energy: lines[0].as_ptr(),
             ratio: lines[1].as_ptr(),
             mu: lines[2].as_ptr(),
@@ -81,7 +85,7 @@ impl LaidOut {
             weights: p.weights as i32,
             saturation: p.saturation.unwrap_or(f32::INFINITY),
         };
-        Self { raw, lines, indices, variables, free }
+        Self { raw, lines, indices, variables, free, templates }
     }
 
     /// All arrays as bytes, one after another, and where each begins; for memory that is not this process's.
@@ -100,6 +104,7 @@ impl LaidOut {
             put(&mut array.iter().flat_map(|v| v.to_ne_bytes()));
         }
         put(&mut self.free.iter().copied());
+        put(&mut self.templates.iter().flat_map(|v| v.to_ne_bytes()));
         (bytes, places)
     }
 
@@ -123,6 +128,7 @@ impl LaidOut {
             component: i32_at(11),
             family: i32_at(12),
             free: (address + places[13] as u64) as *const u8,
+            templates: f64_at(14),
             ..self.raw
         }
     }

@@ -11,6 +11,8 @@ pub struct Estimates {
     pub amplitudes: Array3<f32>,
     /// Their standard deviations, `[K, row, col]` \[counts\], where the fit knows them.
     pub uncertainties: Option<Array3<f32>>,
+    /// Amplitudes that may be below 0, `[K, row, col]` \[counts\].
+    pub signed: Option<Array3<f32>>,
     /// Status of each fit, `[row, col]`.
     pub status: Array2<u8>,
     /// The resolved configuration, TOML.

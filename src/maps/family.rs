@@ -36,7 +36,10 @@ fn add_maps(sum: &mut Maps, other: &Maps) {
     sum.amplitudes += &other.amplitudes;
     sum.signed_amplitudes += &other.signed_amplitudes;
     add_sigma(&mut sum.amplitude_sigma, &other.amplitude_sigma);
+    // limits of a sum are not those of its parts
+    sum.limits = [(); 2].map(|()| Array3::zeros((0, 0, 0)));
     sum.total_counts += &other.total_counts;
+    sum.background_counts += &other.background_counts;
     if sum.parameters == other.parameters {
         sum.parameter_values += &other.parameter_values;
         add_sigma(&mut sum.parameter_sigma, &other.parameter_sigma);

@@ -35,6 +35,9 @@ pub struct Maps {
     pub amplitude_sigma: Array3<f32>,
     /// Amplitudes that may be below 0, `[K, row, col]` \[counts\]: without bias, to be averaged over pixels.
     pub signed_amplitudes: Array3<f32>,
+    /// Where asked for, what 95 % of each amplitude's likelihood lies below, and the amplitudes that would be found,
+    /// `[K, row, col]` each \[counts\]; else without components.
+    pub limits: [Array3<f32>; 2],
     /// Free shape parameters: MAPS name and unit, length P.
     pub parameters: Vec<(String, String)>,
     /// Their fitted values, `[P, row, col]`.
@@ -49,6 +52,8 @@ pub struct Maps {
     pub r_squared_log: Array2<f32>,
     /// Poisson deviance over the channels less the free variables, `[row, col]` \[1\].
     pub deviance: Array2<f32>,
+    /// Counts of the background in the fit window, `[row, col]` \[counts\].
+    pub background_counts: Array2<f32>,
     /// Optimiser steps taken, `[row, col]`.
     pub steps: Array2<u32>,
     /// How the fit ended, `[row, col]`; codes in [`crate::kernels::Status`].
@@ -105,6 +110,9 @@ pub struct Summed {
     pub fit_of_sum: Array1<f64>,
     /// Background of the summed spectrum, `[N]`, zero outside the window \[counts\].
     pub background_of_sum: Array1<f64>,
+    /// Poisson deviance of the summed spectrum, fitted to find the pixels' background, over its channels less the free
+    /// variables; NaN where it was not.
+    pub deviance_of_sum: f64,
 }
 
 /// One row of the parameter table.
@@ -118,6 +126,8 @@ pub struct ParameterRow {
     pub value: [f64; 3],
     /// Fitted per pixel?
     pub free: bool,
+    /// Standard deviation of what is known of a pixel's before its fit, around the first-pass value; NaN: nothing.
+    pub prior: f64,
 }
 
 /// How a result was made.

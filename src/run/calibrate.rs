@@ -85,6 +85,8 @@ pub(super) struct Found {
     pub settings: Settings,
     /// On rank 0: what speaks for these components, as comments of a configuration; empty where they were asked for.
     pub evidence: String,
+    /// Sum of the detector's spectra, `[channels]` \[counts\], where it was needed.
+    pub spectrum: Option<Array1<f64>>,
 }
 
 /// What a detector's spectra are fitted with, after a first pass where nobody gives a calibration or components.
@@ -99,7 +101,7 @@ pub(super) fn settled(
     }
     let settings = cluster.agree(resolve(fit, Some(scan.info()), chosen.number()))?;
     if settings.calibration_given && !settings.components.is_empty() {
-        return Ok(Found { settings, evidence: String::new() });
+        return Ok(Found { settings, evidence: String::new(), spectrum: None });
     }
     first_pass(scan, &settings, chosen, Search::default(), work, cluster)
 }
@@ -131,7 +133,7 @@ fn first_pass(
     }
     let bytes = cluster.agree(found)?;
     let settings = from_bytes(settings, &cluster.broadcast(bytes))?;
-    Ok(Found { settings, evidence })
+    Ok(Found { settings, evidence, spectrum: Some(spectrum) })
 }
 
 /// What a first pass changes, for the other ranks: shapes, then names of components.
@@ -192,7 +194,7 @@ fn on_sum(
 ) -> Result<Found> {
     if !settings.components.is_empty() {
         let settings = search_shapes(settings, info, chosen, search, spectrum)?;
-        return Ok(Found { settings, evidence: String::new() });
+        return Ok(Found { settings, evidence: String::new(), spectrum: None });
     }
     let shown = proposed(settings, info, chosen, search, spectrum)?;
     let Some(shown) = shown.filter(|shown| !shown.evidence.is_empty()) else {
@@ -203,7 +205,7 @@ fn on_sum(
     let names: Vec<String> = shown.evidence.into_iter().map(|e| e.name).collect();
     let there = settings.with_calibrated(&shown.parameters).with_only(&names)?;
     let settings = search_shapes(&there, info, chosen, Search { starts: 1, ..search }, spectrum)?;
-    Ok(Found { settings, evidence })
+    Ok(Found { settings, evidence, spectrum: None })
 }
 
 /// What speaks for components, as comments of a configuration.
@@ -272,7 +274,7 @@ fn search_shapes(
 }
 
 /// A spectrum with zeros beyond its own channels, where the problem has more.
-fn widened(spectrum: &Array1<f64>, problem: &Problem) -> Array1<f64> {
+pub(super) fn widened(spectrum: &Array1<f64>, problem: &Problem) -> Array1<f64> {
     let mut counts = Array1::zeros(problem.channels);
     counts.slice_mut(ndarray::s![..spectrum.len()]).assign(spectrum);
     counts

@@ -8,11 +8,10 @@ use std::time::{Instant, SystemTime};
 use ndarray::{Array1, Array2, s};
 use sha2::{Digest, Sha256};
 
-use super::calibrate::{Found, settled};
+use super::calibrate::settled;
+use super::common::{Common, common};
 use super::output::Output;
-use super::{
-    Chosen, begin, detectors, engines, on_rank_0, open_engine, problem, resolve_common, tiles,
-};
+use super::{Chosen, begin, detectors, engines, on_rank_0, open_engine, resolve_common, tiles};
 use crate::assemble::Assembly;
 use crate::calibrate::fit_sum;
 use crate::cli::MapArgs;
@@ -86,8 +85,8 @@ fn one(
 ) -> Result<Option<(MapFile, Instant)>> {
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
-    let Found { settings, evidence } = settled(scan, which, (&args.fit, &args.work), cluster)?;
-    let problem = cluster.agree(problem(&settings, &info, which))?;
+    let found = settled(scan, which, (&args.fit, &args.work), cluster)?;
+    let Common { settings, problem, deviance } = common(scan, which, &found, &args.work, cluster)?;
     let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
     let times = cluster.agree(times_of(scan, which.detector))?;
     let mut assembly = Assembly::new(&problem, (info.rows, info.cols), &times);
@@ -101,10 +100,10 @@ fn one(
             seconds: began.elapsed().as_secs_f64(),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             cluster: workers(cluster),
-            configuration: evidence + &settings.to_toml(),
+            configuration: found.evidence + &settings.to_toml(),
             ..provenance(&settings)
         };
-        file = finish(scan, (&*engine, &problem), assembly, times, provenance)
+        file = finish(scan, (&*engine, &problem, deviance), assembly, times, provenance)
             .map(|file| Some((file, began)));
     }
     cluster.agree(file)
@@ -145,7 +144,7 @@ fn fit_tiles(
 /// Everything the map file holds, from the assembled maps.
 fn finish(
     scan: &mut dyn ScanReader,
-    (engine, problem): (&dyn Engine, &Problem),
+    (engine, problem, deviance): (&dyn Engine, &Problem, f64),
     assembly: Assembly,
     times: crate::scan::Times,
     provenance: Provenance,
@@ -166,6 +165,7 @@ fn finish(
         background: wide(&assembly.background.counts()),
         fit_of_sum: wide(&of_sum.fitted),
         background_of_sum: wide(&of_sum.background),
+        deviance_of_sum: deviance,
     };
     Ok(MapFile {
         analysis: match problem.optimizer {
@@ -193,6 +193,7 @@ pub(super) fn parameter_rows(problem: &Problem) -> Vec<ParameterRow> {
         unit: info.unit.into(),
         value: [v.start, v.lower, v.upper],
         free: v.free,
+        prior: v.prior.map_or(f64::NAN, |prior| prior.width),
     })
     .collect()
 }

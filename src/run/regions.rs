@@ -5,7 +5,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use ndarray::{Array1, Array2, Array3, Axis, s};
+use ndarray::{Array2, Array3, Axis, s};
 
 use super::calibrate::settled;
 use super::map::{checksums, parameter_rows, provenance, status_meanings, workers};
@@ -15,6 +15,7 @@ use super::{
     Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, open_engine, problem, resolve_common, sum,
     tiles,
 };
+use crate::background;
 use crate::cli::RegionsArgs;
 use crate::cluster::Cluster;
 use crate::engine::{Batch, Engine, Fits};
@@ -86,6 +87,11 @@ fn one(
     let info = scan.info().clone();
     let settings = settled(scan, which, (&args.fit, &args.work), cluster)?.settings;
     let mut problem = cluster.agree(problem(&settings, &info, which))?;
+    if problem.background.has_templates() {
+        // the sum of a region has counts enough for a background of its own
+        (problem.background, problem.templates) =
+            (Background::Pooled, background::splines(problem.count));
+    }
     // saturated pixels are not in the sums, which may be as large as they are
     problem.saturation = None;
     let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
@@ -121,6 +127,7 @@ fn fitted(engine: &dyn Engine, problem: &Problem, sums: &[Part]) -> Result<Regio
     let fits = engine.fit(problem, Batch::of(counts.view()))?;
     let background = match problem.background {
         Background::None => Array2::zeros((sums.len(), problem.count)),
+        _ if problem.background.has_templates() => fits.template_amplitudes.dot(&problem.templates),
         _ => engine.snip(problem, counts.view())?,
     };
     let (r, n, k) = (sums.len(), problem.channels, problem.components.len());
@@ -169,6 +176,7 @@ const NO_COUNTS: f64 = 1e-12;
 
 /// Where a fit ended: shape parameters, then log10 amplitudes.
 fn variables(fits: &Fits, spectrum: usize) -> Vec<f64> {
-    let amplitudes: Array1<f64> = fits.amplitudes.row(spectrum).mapv(|a| a.max(NO_COUNTS).log10());
-    fits.parameters.row(spectrum).iter().chain(&amplitudes).copied().collect()
+    let linear = [fits.amplitudes.row(spectrum), fits.template_amplitudes.row(spectrum)];
+    let logarithms = linear.iter().flatten().map(|a| a.max(NO_COUNTS).log10());
+    fits.parameters.row(spectrum).iter().copied().chain(logarithms).collect()
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, Status, parameter_index};
 use crate::maps::{self, Estimates};
 use crate::output;
-use crate::problem::Problem;
+use crate::problem::{Background, Problem};
 use crate::report::say;
 use crate::scan::{self, OpenOptions, Truth};
 use crate::score::{Bound, Estimate, Score};
@@ -63,8 +63,10 @@ fn scored(args: &ScoreArgs) -> Result<Scored> {
         );
     }
     let settings = settings.with_components(&truth.components)?;
-    let problem = settings.problem(truth.background.ncols())?;
-    let scored = compare(&estimates, &truth, &problem, &args.prior)?;
+    let mut problem = settings.problem(truth.background.ncols())?;
+    // what the bound knows of the background is the truth's
+    problem.background = Background::None;
+    let scored = compare(&estimates, &truth, &problem, (&args.prior, args.signed))?;
     Ok(Scored { maps: args.maps.clone(), truth: args.truth.clone(), ..scored })
 }
 
@@ -81,7 +83,7 @@ fn compare(
     estimates: &Estimates,
     truth: &Truth,
     problem: &Problem,
-    priors: &[PriorArg],
+    (priors, signed): (&[PriorArg], bool),
 ) -> Result<Scored> {
     let engine = engine::open(Choice::Cpu, Precision::F64)?;
     let place = |name: &String| problem.components.iter().position(|c| c == name);
@@ -93,8 +95,10 @@ fn compare(
             other.parameter
         )));
     }
-    let prior = |&p: &usize| priors.iter().find(|prior| prior.parameter.index() == p);
-    let priors: Vec<Option<f64>> = free.iter().map(|p| prior(p).map(|prior| prior.sigma)).collect();
+    let typed = |p: usize| priors.iter().find(|prior| prior.parameter.index() == p);
+    let of_fit = |p: usize| problem.parameters[p].prior.map(|prior| prior.width);
+    let prior = |&p: &usize| typed(p).map(|prior| prior.sigma).or_else(|| of_fit(p));
+    let priors: Vec<Option<f64>> = free.iter().map(prior).collect();
     let bound = Bound { engine: &*engine, problem, fitted: &fitted, free: &free, priors: &priors };
     let (good, lost) = pixels(estimates, truth);
     let at = |&pixel: &(usize, usize)| {
@@ -108,13 +112,22 @@ fn compare(
     };
     let true_and_bound: Vec<(Vec<f64>, Array1<f64>)> =
         good.par_iter().map(at).collect::<Result<_>>()?;
+    let values = if signed {
+        estimates.signed.as_ref().ok_or_else(|| {
+            Error::configuration(
+                "the map file has no signed counts; make the maps by --optimizer newton or adam",
+            )
+        })?
+    } else {
+        &estimates.amplitudes
+    };
     let estimate = |i: usize, k: usize| {
         let (row, col) = good[i];
         let name = &problem.components[fitted[k]];
         let own = estimates.components.iter().position(|c| c == name).expect("a fitted component");
         Estimate {
             truth: true_and_bound[i].0[fitted[k]],
-            fitted: estimates.amplitudes[[own, row, col]].into(),
+            fitted: values[[own, row, col]].into(),
             uncertainty: estimates.uncertainties.as_ref().map(|u| u[[own, row, col]].into()),
             bound: true_and_bound[i].1[k],
         }

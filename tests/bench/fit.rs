@@ -14,7 +14,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Poisson};
-use xrfit::config::DEFAULT_FREE;
+use xrfit::config::FOUR;
 use xrfit::engine::{Batch, Choice, Engine, Precision, Starts, open};
 use xrfit::kernels::{self, Simd, Status};
 use xrfit::problem::{Background, Objective, Optimizer, Problem, Tail};
@@ -98,8 +98,8 @@ fn newton(engine: &dyn Engine, simd: Simd, asked: &str) {
         "", "spectra/s", "bar", "exponentials each", "converged", "steps, p99"
     );
     for (name, free, tail, bar) in [
-        ("Newton, 4 shapes, no tails", &DEFAULT_FREE[..], Tail::None, "8000"),
-        ("Newton, 4 shapes, tails", &DEFAULT_FREE[..], Tail::Maps, "3000"),
+        ("Newton, 4 shapes, no tails", &FOUR[..], Tail::None, "8000"),
+        ("Newton, 4 shapes, tails", &FOUR[..], Tail::Maps, "3000"),
         ("Newton, amplitudes alone", &[][..], Tail::None, "50000"),
     ] {
         for counts in [300.0, 1000.0, 10_000.0] {

@@ -186,8 +186,9 @@ impl Arrays<'_> {
 
     fn problem(&mut self, p: &Problem) -> Result<RawProblem> {
         let index = |i: Option<usize>| i.map_or(-1, |i| i as i32);
-        let [channels, first, count, k, lines] =
-            [p.channels, p.first, p.count, p.components.len(), p.lines.len()].map(|n| n as i32);
+        let [channels, first, count, k, templates, lines] =
+            [p.channels, p.first, p.count, p.components.len(), p.templates.nrows(), p.lines.len()]
+                .map(|n| n as i32);
         let of_lines: [fn(&Line) -> f64; 5] =
             [|l| l.energy, |l| l.ratio, |l| l.mu, |l| l.width, |l| l.edge];
         let indices: [fn(&Line) -> i32; 2] = [|l| l.component as i32, |l| l.family as i32];
@@ -199,9 +200,23 @@ impl Arrays<'_> {
             |v| v.prior.map_or(0.0, |p| p.center),
             |v| v.prior.map_or(0.0, |p| p.width),
         ];
-        let all: Vec<&Variable> = p.parameters.iter().chain(&p.amplitudes).collect();
+        let all: Vec<Variable> = p.variables().collect();
         let mut raw = RawProblem {
-            sizes: [channels, first, count, k, index(p.elastic), index(p.compton), lines],
+            sizes: [
+                channels,
+                first,
+                count,
+                k,
+                templates,
+                index(p.elastic),
+                index(p.compton),
+                lines,
+            ],
+            templates: if p.templates.is_empty() {
+                0
+            } else {
+                self.doubles(p.templates.iter().copied())?
+            },
             lines: [0; 5],
             indices: [0; 2],
             variables: [0; 6],
@@ -236,7 +251,7 @@ impl Arrays<'_> {
     fn tile(&mut self, spectra: &Spectra, way: Way, layout: &RawLayout) -> Result<RawTile> {
         let (p, precision) = (spectra.problem, way.precision());
         let (n, window, k) = (spectra.counts.nrows(), p.count, p.components.len());
-        let variables = p.parameters.len() + k;
+        let (variables, linear) = (p.variable_count(), k + p.templates.nrows());
         let scalar = if precision == Precision::F64 { 8 } else { 4 };
         let padded = window.next_multiple_of(layout.block as usize);
         let row = |a: &ndarray::Array2<f64>| a.iter().copied().collect::<Vec<f64>>();
@@ -253,15 +268,19 @@ impl Arrays<'_> {
                 self.unwritten(256 * window)?,
                 self.unwritten(256 * window)?,
             ],
-            columns: self.unwritten(k * padded * scalar)?,
-            reach: self.unwritten(8 * k)?,
-            gram: self.unwritten(8 * k * k)?,
+            columns: self.unwritten(linear * padded * scalar)?,
+            reach: self.unwritten(8 * linear)?,
+            gram: self.unwritten(8 * linear * linear)?,
             near: if in_global { self.unwritten(near)? } else { 0 },
             far: self.unwritten(way.blocks * layout.far_bytes as usize)?,
             near_bytes: layout.near_bytes,
             far_bytes: layout.far_bytes,
             variables: self.unwritten(8 * n * variables)?,
-            errors: [self.unwritten(8 * n * variables)?, self.unwritten(8 * n * k)?],
+            errors: [
+                self.unwritten(8 * n * variables)?,
+                self.unwritten(8 * n * k)?,
+                self.unwritten(16 * n * k)?,
+            ],
             measures: self.all_zeros(8 * n)?,
             codes: self.all_zeros(4 * n)?,
             sums: self.all_zeros(8 * window)?,

@@ -143,6 +143,7 @@ impl Spectra<'_> {
         let mut bytes = Vec::new();
         let mut ints = |values: &[i32]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
         ints(&[p.channels as i32, p.first as i32, p.count as i32, p.components.len() as i32]);
+        ints(&[p.templates.nrows() as i32]);
         ints(&[index(p.elastic), index(p.compton), p.lines.len() as i32, p.tail as i32]);
         ints(&[p.escape_shift as i32, p.snip_order as i32, p.background as i32]);
         ints(&[p.objective as i32, p.optimizer as i32, p.steps as i32]);
@@ -158,15 +159,16 @@ impl Spectra<'_> {
         doubles(&mut p.lines.iter().map(|l| l.edge));
         p.lines.iter().for_each(|l| bytes.extend((l.component as i32).to_le_bytes()));
         p.lines.iter().for_each(|l| bytes.extend((l.family as i32).to_le_bytes()));
-        let all = || p.parameters.iter().chain(&p.amplitudes);
+        let all = || p.variables();
         let mut doubles =
             |v: &mut dyn Iterator<Item = f64>| v.for_each(|x| bytes.extend(x.to_le_bytes()));
         doubles(&mut all().map(|v| v.start));
         doubles(&mut all().map(|v| v.lower));
         doubles(&mut all().map(|v| v.upper));
         doubles(&mut all().map(|v| v.rate));
-        doubles(&mut all().map(|v| v.prior.map_or(0.0, |p| p.center)));
-        doubles(&mut all().map(|v| v.prior.map_or(0.0, |p| p.width)));
+        doubles(&mut all().map(|v| v.prior.map_or(0.0, |prior| prior.center)));
+        doubles(&mut all().map(|v| v.prior.map_or(0.0, |prior| prior.width)));
+        doubles(&mut p.templates.iter().copied());
         bytes.extend(all().map(|v| u8::from(v.free)));
         bytes.extend((self.counts.nrows() as i32).to_le_bytes());
         let arrays = [&self.counts, &self.background, &self.starts];

@@ -144,6 +144,7 @@ impl Inputs {
                 .collect(),
             amplitudes: components.iter().map(|c| fixed(self.amplitude(c))).collect(),
             components,
+            templates: ndarray::Array2::zeros((0, 0)),
             pair_energy_ev: self.value("FWHM_FANO_COEFF", 2.96),
             tail: Tail::Maps,
             escape_shift: EscapeShift::Local,
@@ -157,6 +158,7 @@ impl Inputs {
             tolerance: 0.0,
             solve_start: false,
             clip_net_counts: false,
+            limits: false,
             saturation: None,
         }
     }

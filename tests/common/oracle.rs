@@ -75,7 +75,9 @@ impl<'a> Model<'a> {
 
     fn sigma(&self, energy: f64) -> f64 {
         let noise = self.value("FWHM_OFFSET") / 2.3548;
-        (noise * noise + self.problem.pair_energy_ev * energy * self.value("FWHM_FANOPRIME")).sqrt()
+        let square =
+            noise * noise + self.problem.pair_energy_ev * energy * self.value("FWHM_FANOPRIME");
+        self.value("FWHM_SCALE") * square.sqrt()
     }
 
     fn per_channel(&self, density: impl Fn(f64) -> f64) -> Vec<f64> {

@@ -15,10 +15,14 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
             "channel_energy",
             "compton_of",
             "direction",
+            "axis_gradient",
+            "columns",
+            "find_terms",
             "gather_sums",
             "line_terms",
             "magnitude",
             "peak_width",
+            "peaks_of",
             "positive",
             "pull_axis",
             "pull_compton",
@@ -37,6 +41,7 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
             "spectrum_adjoint",
             "terms_of",
             "turn",
+            "width_growth",
             "window_of",
         ],
     ),
@@ -73,7 +78,15 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
     ),
     (
         "once per step, after or before the loops over channels",
-        &["is_finite", "mean_deviance", "mean_square", "objective", "weighted_square"],
+        &[
+            "is_finite",
+            "log_likelihood",
+            "mean_deviance",
+            "mean_square",
+            "objective",
+            "sum_of",
+            "weighted_square",
+        ],
     ),
     ("once per step and eight channels: the sums of the weights below", &["sum_weights_below"]),
     (
@@ -84,11 +97,15 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
         "once per spectrum or problem",
         &[
             "add_exactly",
+            "all_variables",
             "choose",
             "clamped",
             "evaluate_spectrum",
             "evaluate_tile",
+            "errors_of_fit",
+            "errors_tile",
             "find_errors",
+            "find_limits",
             "find_spread",
             "fit_spectrum",
             "fit_tile",
@@ -99,9 +116,13 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
             "load_counts",
             "logarithm",
             "meet_spectrum",
+            "mix_templates",
+            "null_sigma",
             "prepare",
             "prior_scale",
             "product_at",
+            "profile_of",
+            "pull_templates",
             "r_squared",
             "reduced_deviance",
             "snip_distances",
@@ -112,8 +133,11 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
             "solve_nnls",
             "solve_passive",
             "unit_components",
+            "upper_of",
+            "xrf_errors",
             "xrf_evaluate",
             "xrf_fit",
+            "xrf_newton",
             "xrf_prepare",
         ],
     ),
@@ -228,7 +252,7 @@ impl<'a> Program<'a> {
         for line in text.lines() {
             let trimmed = line.trim();
             if line.starts_with(".func") || line.starts_with(".visible .entry") {
-                let head = line.trim_end_matches(['(', ' ']);
+                let head = line.trim_end_matches(['(', ')', ' ']);
                 within = head.rsplit([' ', ')']).next().unwrap_or(head);
                 origin = within;
             } else if let Some(place) = trimmed.strip_prefix(".loc") {

@@ -123,6 +123,7 @@ const RECIPES: [Recipe; 12] = [
 ];
 
 /// A problem, the point where it is looked at, and what it is compared with.
+#[derive(Clone)]
 pub struct Case {
     pub name: &'static str,
     pub problem: Problem,
@@ -203,6 +204,7 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
         parameters: values.iter().map(|&v| fixed(v)).collect(),
         amplitudes: amplitudes.iter().map(|&v| fixed(v)).collect(),
         components,
+        templates: ndarray::Array2::zeros((0, 0)),
         pair_energy_ev: rng.random_range(2.9..3.7),
         tail: recipe.tail,
         escape_shift: recipe.shift,
@@ -216,6 +218,7 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
         tolerance: 0.0,
         solve_start: false,
         clip_net_counts: false,
+        limits: false,
         saturation: None,
     };
     compared(recipe.name, problem, &mut rng)
@@ -247,6 +250,7 @@ fn shapes(recipe: &Recipe, incident: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
         "ENERGY_QUADRATIC" => quadratic * within(0.8, 1.2),
         "FWHM_OFFSET" => within(0.09, 0.14),
         "FWHM_FANOPRIME" => within(1e-4, 3e-4),
+        "FWHM_SCALE" => 0.96,
         "COHERENT_SCT_ENERGY" => incident,
         "COMPTON_ANGLE" => within(70.0, 120.0),
         "COMPTON_FWHM_CORR" => within(1.2, 2.0),

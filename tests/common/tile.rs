@@ -6,7 +6,8 @@ use cudarc::driver::DeviceRepr;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct RawProblem {
-    pub sizes: [i32; 7],
+    pub sizes: [i32; 8],
+    pub templates: u64,
     pub lines: [u64; 5],
     pub indices: [u64; 2],
     pub variables: [u64; 6],
@@ -34,10 +35,10 @@ pub struct RawTile {
     pub near_bytes: u64,
     pub far_bytes: u64,
     pub variables: u64,
-    /// Standard deviations, and amplitudes that may be below 0.
-    pub errors: [u64; 2],
-    /// Objective, R², log R², deviance.
-    pub measures: [u64; 4],
+    /// Standard deviations, amplitudes that may be below 0, and limits.
+    pub errors: [u64; 3],
+    /// Objective, R², log R², deviance, background counts.
+    pub measures: [u64; 5],
     /// Steps, status.
     pub codes: [u64; 2],
     pub sums: [u64; 2],

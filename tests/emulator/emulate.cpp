@@ -32,14 +32,14 @@ void write(double x) { write(Doubles{x}); }
 // A problem and the arrays its pointers lead to.
 struct Problem {
     XrfProblem q = {};
-    Doubles lines[5], variables[6];
+    Doubles lines[5], variables[6], templates;
     Ints indices[2];
     std::vector<uint8_t> free;
 };
 
 void read_problem(Problem &p) {
     XrfProblem &q = p.q;
-    for (int32_t *i : {&q.n_channels, &q.first, &q.count, &q.n_components, &q.elastic, &q.compton, &q.n_lines, &q.tail,
+    for (int32_t *i : {&q.n_channels, &q.first, &q.count, &q.n_components, &q.n_templates, &q.elastic, &q.compton, &q.n_lines, &q.tail,
                        &q.escape_shift, &q.snip_order, &q.background, &q.objective, &q.optimizer, &q.steps,
                        &q.start_amplitudes, &q.clip_net_counts, &q.weights})
         *i = read_int();
@@ -49,9 +49,10 @@ void read_problem(Problem &p) {
     for (int i = 0; i < 5; ++i) *lines[i] = (p.lines[i] = read<double>(q.n_lines)).data();
     const int32_t **indices[] = {&q.component, &q.family};
     for (int i = 0; i < 2; ++i) *indices[i] = (p.indices[i] = read<int32_t>(q.n_lines)).data();
-    const size_t n = N_PARAMETERS + q.n_components;
+    const size_t n = N_PARAMETERS + q.n_components + q.n_templates;
     const double **variables[] = {&q.start, &q.lower, &q.upper, &q.rate, &q.prior, &q.prior_width};
     for (int i = 0; i < 6; ++i) *variables[i] = (p.variables[i] = read<double>(n)).data();
+    q.templates = (p.templates = read<double>((size_t)q.n_templates * q.count)).data();
     q.free = (p.free = read<uint8_t>(n)).data();
 }
 
@@ -74,16 +75,16 @@ void launch(const char *task, const std::string &kind, unsigned blocks, const Xr
 }
 
 template <class T> void run(const std::string &kind, bool fits, bool near_in_global, unsigned blocks, const XrfProblem &q) {
-    const size_t n = read_int(), variables = N_PARAMETERS + q.n_components, k = q.n_components, window = q.count;
+    const size_t n = read_int(), k = q.n_components, linear = k + q.n_templates, variables = N_PARAMETERS + linear, window = q.count;
     std::vector<T> counts = narrowed<T>(read<double>(n * q.n_channels)), background = narrowed<T>(read<double>(n * window));
     Doubles start = read<double>(n * variables);
     const XrfLayout layout = emulator::find_kernel(("xrf_layout_" + kind).c_str())->layout(q);
     std::vector<char> near = unwritten<char>(blocks * layout.near_bytes + 64), far = unwritten<char>(blocks * layout.far_bytes + 64);
     const auto aligned = [](std::vector<char> &v) { return (void *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63); };
     const size_t padded = (window + layout.block - 1) / layout.block * layout.block;
-    std::vector<T> columns = unwritten<T>(k * padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
-    Ints passes(1), reach = unwritten<int32_t>(2 * k), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
-    Doubles gram = unwritten<double>(k * k), out = unwritten<double>(n * variables), gradient = out, sigma = out, signed_amplitudes = unwritten<double>(n * k), objective(n), r2(n), r2log(n), deviance(n);
+    std::vector<T> columns = unwritten<T>(linear * padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
+    Ints passes(1), reach = unwritten<int32_t>(2 * linear), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
+    Doubles gram = unwritten<double>(linear * linear), out = unwritten<double>(n * variables), gradient = out, sigma = out, signed_amplitudes = unwritten<double>(n * k), limits = unwritten<double>(2 * n * k), objective(n), r2(n), r2log(n), deviance(n), background_counts(n);
     std::vector<int64_t> fitted_sum(window), background_sum(window);
     XrfTile tile = {};
     tile.n_spectra = n;
@@ -104,10 +105,12 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     tile.variables = out.data();
     tile.sigma = sigma.data();
     tile.signed_amplitudes = signed_amplitudes.data();
+    tile.limits = limits.data();
     tile.objective = objective.data();
     tile.r_squared = r2.data();
     tile.r_squared_log = r2log.data();
     tile.deviance = deviance.data();
+    tile.background_counts = background_counts.data();
     tile.steps = steps.data();
     tile.status = status.data();
     tile.fitted_sum = fitted_sum.data();
@@ -125,7 +128,7 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     write(widened(total));
     launch(q.optimizer == XRF_NEWTON ? "newton" : "fit", kind, blocks, layout, q, tile);
     launch("errors", kind, blocks, layout, q, tile);
-    for (const Doubles &v : {out, sigma, signed_amplitudes, objective, r2, r2log, deviance, widened(steps), widened(status)}) write(v);
+    for (const Doubles &v : {out, sigma, signed_amplitudes, limits, objective, r2, r2log, deviance, background_counts, widened(steps), widened(status)}) write(v);
     for (const std::vector<int64_t> *v : {&fitted_sum, &background_sum})
         for (int64_t s : *v) write((double)s / 1048576.0);
 }

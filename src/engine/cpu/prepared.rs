@@ -22,10 +22,13 @@ pub(super) struct One {
     pub variables: Vec<f64>,
     pub sigma: Vec<f64>,
     pub signed_amplitudes: Vec<f64>,
+    /// Upper limits, then detection limits.
+    pub limits: Vec<f64>,
     pub objective: f64,
     pub r_squared: f64,
     pub r_squared_log: f64,
     pub deviance: f64,
+    pub background_counts: f64,
     pub steps: u32,
     pub status: Status,
 }
@@ -103,6 +106,7 @@ impl<'a> Prepared<'a> {
         let mut variables = vec![f64::NAN; start.len()];
         let mut sigma = variables.clone();
         let mut signed_amplitudes = vec![f64::NAN; self.problem.components.len()];
+        let mut limits = vec![f64::NAN; 2 * self.problem.limited()];
         let spectrum = RawSpectrum {
             counts: counts.pointer(),
             background: given.map_or(std::ptr::null(), Numbers::pointer),
@@ -112,12 +116,14 @@ impl<'a> Prepared<'a> {
             variables: variables.as_mut_ptr(),
             sigma: sigma.as_mut_ptr(),
             signed_amplitudes: signed_amplitudes.as_mut_ptr(),
+            limits: if limits.is_empty() { std::ptr::null_mut() } else { limits.as_mut_ptr() },
             fitted: fitted.pointer_mut(),
             background: background.pointer_mut(),
             objective: f64::NAN,
             r_squared: f64::NAN,
             r_squared_log: f64::NAN,
             deviance: f64::NAN,
+            background_counts: f64::NAN,
             steps: 0,
             status: 0,
         };
@@ -136,10 +142,12 @@ impl<'a> Prepared<'a> {
             variables,
             sigma,
             signed_amplitudes,
+            limits,
             objective: out.objective,
             r_squared: out.r_squared,
             r_squared_log: out.r_squared_log,
             deviance: out.deviance,
+            background_counts: out.background_counts,
             steps: out.steps as u32,
             status: Status::from_code(out.status),
         }

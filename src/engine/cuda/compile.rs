@@ -105,7 +105,7 @@ macro_rules! sources {
 const ENTRIES: (&str, &str) = ("fit.cu", include_str!("../../../kernels/fit.cu"));
 
 /// All that they include.
-const HEADERS: [(&str, &str); 30] = sources![
+const HEADERS: [(&str, &str); 32] = sources![
     "abi.h",
     "adam.cuh",
     "box.cuh",
@@ -115,7 +115,9 @@ const HEADERS: [(&str, &str); 30] = sources![
     "errors.cuh",
     "escape.cuh",
     "fit_spectrum.cuh",
+    "shared.cuh",
     "jacobian.cuh",
+    "limits.cuh",
     "lineshape.cuh",
     "model.cuh",
     "newton.cuh",

@@ -23,6 +23,7 @@ pub fn of_run(problem: &Problem, starts: &Starts) -> Vec<String> {
         ("first", raw.first),
         ("count", raw.count),
         ("n_components", raw.n_components),
+        ("n_templates", raw.n_templates),
         ("elastic", raw.elastic),
         ("compton", raw.compton),
         ("n_lines", raw.n_lines),

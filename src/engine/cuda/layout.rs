@@ -40,10 +40,12 @@ pub(super) struct Places {
     pub variables: Range<usize>,
     pub sigma: Range<usize>,
     pub signed_amplitudes: Range<usize>,
+    pub limits: Range<usize>,
     pub objective: Range<usize>,
     pub r_squared: Range<usize>,
     pub r_squared_log: Range<usize>,
     pub deviance: Range<usize>,
+    pub background_counts: Range<usize>,
     pub steps: Range<usize>,
     pub status: Range<usize>,
     /// The sums are zero before the launch.
@@ -83,7 +85,7 @@ impl Places {
         load: Load,
     ) -> Self {
         let (n, k, window) = (load.spectra, problem.components.len(), problem.count);
-        let variables = problem.parameters.len() + k;
+        let variables = problem.variable_count();
         let scalar = scalar(precision);
         let fits = usize::from(load.job == Job::Fit);
         let evaluates = usize::from(load.job == Job::Evaluate);
@@ -101,9 +103,11 @@ impl Places {
         p.variables = take(&mut used, fits * n * variables * 8);
         p.sigma = take(&mut used, fits * n * variables * 8);
         p.signed_amplitudes = take(&mut used, fits * n * k * 8);
+        p.limits = take(&mut used, fits * n * 2 * problem.limited() * 8);
         p.r_squared = take(&mut used, fits * n * 8);
         p.r_squared_log = take(&mut used, fits * n * 8);
         p.deviance = take(&mut used, fits * n * 8);
+        p.background_counts = take(&mut used, fits * n * 8);
         p.steps = take(&mut used, fits * n * 4);
         p.status = take(&mut used, fits * n * 4);
         p.fitted_sum = take(&mut used, fits * window * 8);
@@ -140,10 +144,12 @@ impl Places {
             variables: at(&self.variables),
             sigma: at(&self.sigma),
             signed_amplitudes: at(&self.signed_amplitudes),
+            limits: at(&self.limits),
             objective: at(&self.objective),
             r_squared: at(&self.r_squared),
             r_squared_log: at(&self.r_squared_log),
             deviance: at(&self.deviance),
+            background_counts: at(&self.background_counts),
             steps: at(&self.steps),
             status: at(&self.status),
             fitted_sum: at(&self.fitted_sum),

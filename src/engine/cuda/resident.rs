@@ -156,7 +156,7 @@ fn room_for_shared(
     problem: &Problem,
     layout: &RawLayout,
 ) -> std::result::Result<(CudaSlice<u8>, RawTile), DriverError> {
-    let k = problem.components.len();
+    let k = problem.components.len() + problem.templates.nrows();
     let padded = problem.count.next_multiple_of(layout.block as usize);
     let snip = layout.snip_rows as usize * problem.count * 4;
     let sizes = [4, snip, snip, k * padded * scalar(precision), 2 * k * 4, k * k * 8]

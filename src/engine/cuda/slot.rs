@@ -69,7 +69,7 @@ impl Slot {
             let sums = places.fitted_sum.start..places.background_sum.end;
             self.stream.memset_zeros(&mut self.memory.slice_mut(sums))?;
         }
-        let variables = input.problem.parameters.len() + input.problem.components.len();
+        let variables = input.problem.variable_count();
         let block = address(&self.memory, &self.stream);
         let tile = places.tile(block, load, variables, resident.layout(), &resident.shared);
         resident.launch(load.job, &self.stream, load.blocks, &tile)?;

@@ -12,7 +12,7 @@ use crate::maps::Estimates;
 /// Where xrfit's own results are, in the order of preference.
 const GROUPS: [&str; 2] = ["/MAPS/XRF_Analyzed/Fitted/xrfit", "/MAPS/XRF_Analyzed/NNLS/xrfit"];
 
-/// Reads the amplitudes of a map file that xrfit wrote, and `Uncertainties` `[K, row, col]` beside `Counts` where
+/// Reads the amplitudes of a map file that xrfit wrote, and their standard deviations and what may be below 0 where
 /// they are.
 ///
 /// # Errors
@@ -35,11 +35,12 @@ fn unread(path: &Path, name: &str, why: &hdf5::Error) -> Error {
 fn read(group: &Group) -> Result<Estimates> {
     let names: Vec<FixedAscii<256>> = group.dataset("Names")?.read_raw()?;
     let configuration: VarLenUnicode = group.dataset("Provenance/configuration")?.read_scalar()?;
-    let uncertainties = group.link_exists("Uncertainties").then(|| array(group, "Uncertainties"));
+    let beside = |name| group.link_exists(name).then(|| array(group, name)).transpose();
     Ok(Estimates {
         components: names.iter().map(|n| n.as_str().trim_end().to_string()).collect(),
         amplitudes: array(group, "Counts")?,
-        uncertainties: uncertainties.transpose()?,
+        uncertainties: beside("Counts_Sigma")?,
+        signed: beside("Counts_Signed")?,
         status: array(group, "Status")?,
         configuration: configuration.to_string(),
     })

@@ -51,6 +51,14 @@ fn text(value: &str) -> VarLenUnicode {
     value.replace('\0', "").parse().expect("no NUL is left")
 }
 
+/// A number as an attribute, where it is one.
+pub(super) fn number(data: &Dataset, name: &str, value: f64) -> Result<()> {
+    if value.is_nan() {
+        return Ok(());
+    }
+    data.new_attr::<f64>().create(name)?.write_scalar(&value)
+}
+
 /// One string of any length.
 pub(super) fn string(group: &Group, name: &str, value: &str) -> Result<()> {
     group.new_dataset::<VarLenUnicode>().create(name)?.write_scalar(&text(value))

@@ -83,7 +83,16 @@ fn own(group: &Group, content: &MapFile) -> Result<()> {
     {
         let shapes = put::group(group, stack, "NXcollection")?;
         for ((name, parameter_unit), map) in maps.parameters.iter().zip(values.outer_iter()) {
-            unit(name, put::array(&shapes, name, &map.to_owned())?, parameter_unit)?;
+            let data = put::array(&shapes, name, &map.to_owned())?;
+            if let Some(row) = content.parameters.iter().find(|row| row.name == *name) {
+                put::number(
+                    &data,
+                    "prior_center",
+                    if row.prior.is_nan() { f64::NAN } else { row.value[0] },
+                )?;
+                put::number(&data, "prior_width", row.prior)?;
+            }
+            unit(name, data, parameter_unit)?;
         }
     }
     if content.analysis == Analysis::Fitted {
@@ -94,10 +103,17 @@ fn own(group: &Group, content: &MapFile) -> Result<()> {
             "counts",
         )?;
     }
+    for (name, limits) in ["Counts_Upper_Limit", "Detection_Limit"].iter().zip(&maps.limits) {
+        if !limits.is_empty() {
+            unit(name, put::array(group, name, limits)?, "counts")?;
+        }
+    }
     unit("Objective", put::array(group, "Objective", &maps.objective)?, &content.objective_unit)?;
     unit("R_Squared", put::array(group, "R_Squared", &maps.r_squared)?, "1")?;
     unit("R_Squared_Log", put::array(group, "R_Squared_Log", &maps.r_squared_log)?, "1")?;
     unit("Reduced_Deviance", put::array(group, "Reduced_Deviance", &maps.deviance)?, "1")?;
+    let background = put::array(group, "Background_Counts", &maps.background_counts)?;
+    unit("Background_Counts", background, "counts")?;
     put::array(group, "Steps", &maps.steps)?;
     let status = put::array(group, "Status", &maps.status)?;
     for (code, meaning) in &content.status_meanings {
@@ -114,7 +130,11 @@ fn own(group: &Group, content: &MapFile) -> Result<()> {
         ("Fit", &sums.fit_of_sum),
         ("Background", &sums.background_of_sum),
     ] {
-        unit(name, put::array(&summed, name, spectrum)?, "counts")?;
+        let data = put::array(&summed, name, spectrum)?;
+        if name == "Background" {
+            put::number(&data, "reduced_deviance", sums.deviance_of_sum)?;
+        }
+        unit(name, data, "counts")?;
     }
     unit("Energy", put::array(&summed, "Energy", &sums.energy)?, "keV")?;
     provenance(group, &content.provenance)

@@ -22,19 +22,21 @@ struct Array {
 using Arrays = std::vector<Array>;
 
 struct Sizes {
-    size_t n, channels, window, padded, lines, components, variables, scalar;
+    size_t n, channels, window, padded, lines, components, linear, variables, scalar;
 };
 
 Sizes sizes_of(const Kernel &kernel, const Arguments &a, const XrfLayout &layout) {
     const XrfProblem &q = a.problem;
     const size_t window = q.count, block = layout.block;
     return {(size_t)a.tile.n_spectra, (size_t)q.n_channels, window, (window + block - 1) / block * block, (size_t)q.n_lines,
-            (size_t)q.n_components, (size_t)(N_PARAMETERS + q.n_components), kernel.scalar};
+            (size_t)q.n_components, (size_t)(q.n_components + q.n_templates),
+            (size_t)(N_PARAMETERS + q.n_components + q.n_templates), kernel.scalar};
 }
 
 void add_problem(Arrays &to, const XrfProblem &q, const Sizes &s) {
     const size_t by_line = s.lines * sizeof(double), by_variable = s.variables * sizeof(double);
-    to.insert(to.end(), {{"energy", q.energy, by_line, false},
+    to.insert(to.end(), {{"templates", q.templates, q.n_templates * s.window * sizeof(double), false},
+                         {"energy", q.energy, by_line, false},
                          {"ratio", q.ratio, by_line, false},
                          {"mu", q.mu, by_line, false},
                          {"width", q.width, by_line, false},
@@ -56,9 +58,9 @@ void add_shared(Arrays &to, const XrfTile &t, const Sizes &s) {
     to.insert(to.end(), {{"snip_passes", t.snip_passes, sizeof(int32_t), false},
                          {"snip_low", t.snip_low, snip, false},
                          {"snip_high", t.snip_high, snip, false},
-                         {"columns", t.columns, s.components * s.padded * s.scalar, false},
-                         {"reach", t.reach, 2 * s.components * sizeof(int32_t), false},
-                         {"gram", t.gram, s.components * s.components * sizeof(double), false}});
+                         {"columns", t.columns, s.linear * s.padded * s.scalar, false},
+                         {"reach", t.reach, 2 * s.linear * sizeof(int32_t), false},
+                         {"gram", t.gram, s.linear * s.linear * sizeof(double), false}});
 }
 
 void add_spectra(Arrays &to, const XrfTile &t, const Sizes &s) {
@@ -73,10 +75,12 @@ void add_fits(Arrays &to, const XrfTile &t, const Sizes &s) {
     to.insert(to.end(), {{"variables", t.variables, s.n * s.variables * sizeof(double), false},
                          {"sigma", t.sigma, s.n * s.variables * sizeof(double), false},
                          {"signed_amplitudes", t.signed_amplitudes, s.n * s.components * sizeof(double), false},
+                         {"limits", t.limits, 2 * s.n * s.components * sizeof(double), true},
                          {"objective", t.objective, one, false},
                          {"r_squared", t.r_squared, one, false},
                          {"r_squared_log", t.r_squared_log, one, false},
                          {"deviance", t.deviance, one, false},
+                         {"background_counts", t.background_counts, one, false},
                          {"steps", t.steps, code, false},
                          {"status", t.status, code, false},
                          {"fitted_sum", t.fitted_sum, sum, false},
