@@ -175,7 +175,7 @@ fn fit(engine: &dyn Engine, problem: &Problem, sum: ArrayView1<f64>) -> Result<F
         return Ok(fits);
     }
     Err(Error::configuration(format!(
-        "the background of the summed spectrum cannot be fitted ({}); give --background snip",
+        "the background of the summed spectrum cannot be fitted ({})",
         fits.status[0].meaning()
     )))
 }

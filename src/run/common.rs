@@ -106,10 +106,14 @@ impl Look {
         if problem.background == Background::Pooled && deviance.is_finite() {
             let mut by = vec![0.0; problem.parameters.len()];
             scatter.iter().for_each(|one| by[one.parameter] = one.deviation);
-            let refined =
-                background::of_mixture(&*engine, &problem, &by, self.spectrum.view(), self.pixels)?;
-            deviance = refined.deviance;
-            problem.templates = self.templates(&problem, &refined);
+            let spectrum = self.spectrum.view();
+            match background::of_mixture(&*engine, &problem, &by, spectrum, self.pixels) {
+                Ok(refined) => {
+                    deviance = refined.deviance;
+                    problem.templates = self.templates(&problem, &refined);
+                }
+                Err(why) => log::warn!("{}as its peaks scatter, {why}", self.which.prefix()),
+            }
             self.tell(deviance);
         }
         Ok(to_bytes(&problem, deviance))
