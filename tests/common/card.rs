@@ -243,7 +243,7 @@ impl Arrays<'_> {
             *to = self.put(p.lines.iter().map(|l| of(l).to_le_bytes()))?;
         }
         for (to, of) in raw.variables.iter_mut().zip(variables) {
-            *to = self.doubles(all.iter().map(|v| of(v)))?;
+            *to = self.doubles(all.iter().map(of))?;
         }
         Ok(raw)
     }
