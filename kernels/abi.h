@@ -107,8 +107,8 @@ struct XrfEvaluation {
 struct XrfEngine {
     void *(*new_shared)(const XrfProblem *);
     void (*drop_shared)(void *);
-    void *(*new_workspace)(const XrfProblem *);
-    void (*drop_workspace)(void *);
+    uint64_t (*workspace_bytes)(const XrfProblem *);
+    void (*lay_out)(const XrfProblem *, void *workspace);  // makes a workspace of so many bytes, aligned to 64
     void (*fit)(const XrfProblem *, const void *shared, void *workspace, const XrfSpectrum *, XrfFit *);
     void (*evaluate)(const XrfProblem *, void *workspace, const XrfSpectrum *, XrfEvaluation *);
     void (*background)(const XrfProblem *, const void *shared, void *workspace, const void *counts, void *out);

@@ -22,20 +22,26 @@ struct FlushTiny {
 #endif
 };
 
-template <class T> void *new_workspace(const XrfProblem *q) {
-    Workspace<T> measured = {};
-    Carver measure = {nullptr, sizeof(Workspace<T>)};
-    carve<Thread>(*q, measure, measure, measured);
-    const size_t size = (measure.used + 63) / 64 * 64;
-    char *block = (char *)aligned_alloc(64, size);
-    if (!block) abort();
-    Workspace<T> *w = (Workspace<T> *)block;
+template <class T> Workspace<T> laid_out(const XrfProblem &q, char *block, size_t &used) {
+    Workspace<T> w = {};
     Carver carver = {block, sizeof(Workspace<T>)};
-    carve<Thread>(*q, carver, carver, measured);
-    // the columns, which come last, are written before they are read; pages that no fit touches stay the system's
-    memset(block, 0, (char *)measured.jacobian.own - block);
-    *w = measured;
+    carve<Thread>(q, carver, carver, w);
+    used = (carver.used + 63) / 64 * 64;
     return w;
+}
+
+template <class T> uint64_t workspace_bytes(const XrfProblem *q) {
+    size_t used;
+    laid_out<T>(*q, nullptr, used);
+    return used;
+}
+
+template <class T> void lay_out(const XrfProblem *q, void *block) {
+    size_t used;
+    const Workspace<T> w = laid_out<T>(*q, (char *)block, used);
+    // the columns, which come last, are written before they are read; pages that no fit touches stay the system's
+    memset(block, 0, (char *)w.jacobian.own - (char *)block);
+    *(Workspace<T> *)block = w;
 }
 
 // Distances of every pass, and the stretches over which they advance evenly.
@@ -79,8 +85,10 @@ template <class T> void *new_shared(const XrfProblem *q) {
     s->reach = (int32_t *)calloc(2 * k + 1, sizeof(int32_t));
     if (!s->columns || !s->gram || !s->reach) abort();
     s->snip = new_snip_plan(*q);
-    Workspace<T> *w = (Workspace<T> *)new_workspace<T>(q);
-    unit_components(Thread(), *q, *s, *w);
+    void *w = aligned_alloc(64, workspace_bytes<T>(q));
+    if (!w) abort();
+    lay_out<T>(q, w);
+    unit_components(Thread(), *q, *s, *(Workspace<T> *)w);
     free(w);
     return s;
 }
@@ -163,9 +171,9 @@ const XrfParameterRow *XRF_NAME(xrf_parameters)(int32_t *count) {
 }
 
 const XrfEngine *XRF_NAME(xrf_engine)(int32_t f64) {
-    static const XrfEngine single = {new_shared<float>, drop_shared<float>, new_workspace<float>, free,
+    static const XrfEngine single = {new_shared<float>, drop_shared<float>, workspace_bytes<float>, lay_out<float>,
                                      fit<float>, evaluate_at<float>, background_of<float>};
-    static const XrfEngine twice = {new_shared<double>, drop_shared<double>, new_workspace<double>, free,
+    static const XrfEngine twice = {new_shared<double>, drop_shared<double>, workspace_bytes<double>, lay_out<double>,
                                     fit<double>, evaluate_at<double>, background_of<double>};
     return f64 ? &twice : &single;
 }

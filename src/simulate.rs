@@ -9,6 +9,7 @@ mod scenery;
 use ndarray::{Array1, Array2};
 use rand::Rng;
 use rand_distr::{Distribution, Normal, Poisson};
+use rayon::prelude::*;
 
 use self::recorder::Recorder;
 use self::scenery::Structure;
@@ -65,8 +66,10 @@ pub fn write(args: &SimulateArgs) -> Result<()> {
     for first in (0..pixels).step_by(tile_pixels) {
         let end = pixels.min(first + tile_pixels);
         for detector in 0..scene.detectors.len() {
-            let drawn: Vec<Drawn> =
-                (first..end).map(|p| scene.draw(&*engine, detector, p)).collect::<Result<_>>()?;
+            let drawn: Vec<Drawn> = (first..end)
+                .into_par_iter()
+                .map(|p| scene.draw(&*engine, detector, p))
+                .collect::<Result<_>>()?;
             writer.write(detector, &tile_of(first, &drawn))?;
         }
     }

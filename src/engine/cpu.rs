@@ -1,6 +1,7 @@
 //! The CPU engine: the kernels on every core, one spectrum per thread at a time.
 
 mod memory;
+mod pool;
 mod prepared;
 
 use std::ops::RangeInclusive;
@@ -8,7 +9,8 @@ use std::ops::RangeInclusive;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
-use memory::{Numbers, Owned};
+use memory::Numbers;
+use pool::{Pool, Workspace};
 use prepared::{Chunk, One, Prepared};
 
 use super::{Batch, Engine, Evaluation, ExactSum, Fits, Precision, Starts, check_case};
@@ -29,6 +31,7 @@ pub(super) struct Cpu {
     simd: Simd,
     precision: Precision,
     kernels: &'static RawEngine,
+    pool: Pool,
 }
 
 impl Cpu {
@@ -37,7 +40,16 @@ impl Cpu {
         // SAFETY: the call returns a static table; `simd` was found on this machine.
         let kernels =
             unsafe { &*(simd.entry_points().engine)(i32::from(precision == Precision::F64)) };
-        Ok(Self { simd, precision, kernels })
+        Ok(Self { simd, precision, kernels, pool: Pool::default() })
+    }
+
+    fn workspace(&self, laid_out: &LaidOut) -> Workspace<'_> {
+        // SAFETY: `laid_out.raw` is complete and outlives the call.
+        let bytes = unsafe { (self.kernels.workspace_bytes)(&laid_out.raw) };
+        let mut workspace = self.pool.take(bytes as usize);
+        // SAFETY: as above, and the workspace has the bytes and the alignment that abi.h asks for.
+        unsafe { (self.kernels.lay_out)(&laid_out.raw, workspace.pointer_mut()) };
+        workspace
     }
 }
 
@@ -117,9 +129,7 @@ impl Engine for Cpu {
         check_case(problem, variables, counts, background);
         let (k, n) = (problem.components.len(), problem.count);
         let laid_out = LaidOut::new(problem);
-        // SAFETY: `laid_out.raw` is complete and outlives the call.
-        let memory = unsafe { (self.kernels.new_workspace)(&laid_out.raw) };
-        let workspace = Owned { memory, free: self.kernels.drop_workspace };
+        let mut workspace = self.workspace(&laid_out);
         let counts = Numbers::of(self.precision, counts.iter().copied());
         let background = Numbers::of(self.precision, background.iter().copied());
         let mut total = Numbers::zeros(self.precision, n);
@@ -137,7 +147,9 @@ impl Engine for Cpu {
             objective: f64::NAN,
         };
         // SAFETY: all arrays have the lengths that abi.h states, checked above.
-        unsafe { (self.kernels.evaluate)(&laid_out.raw, workspace.memory, &spectrum, &mut out) };
+        unsafe {
+            (self.kernels.evaluate)(&laid_out.raw, workspace.pointer_mut(), &spectrum, &mut out);
+        }
         let objective = out.objective;
         let components =
             Array2::from_shape_vec((k, n), components.get()).expect("k rows of n channels");

@@ -91,8 +91,8 @@ pub(crate) struct RawEvaluation {
 pub(crate) struct RawEngine {
     pub new_shared: unsafe extern "C" fn(*const RawProblem) -> *mut c_void,
     pub drop_shared: unsafe extern "C" fn(*mut c_void),
-    pub new_workspace: unsafe extern "C" fn(*const RawProblem) -> *mut c_void,
-    pub drop_workspace: unsafe extern "C" fn(*mut c_void),
+    pub workspace_bytes: unsafe extern "C" fn(*const RawProblem) -> u64,
+    pub lay_out: unsafe extern "C" fn(*const RawProblem, *mut c_void),
     pub fit: unsafe extern "C" fn(
         *const RawProblem,
         *const c_void,

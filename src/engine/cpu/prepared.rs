@@ -3,6 +3,7 @@
 use ndarray::ArrayView1;
 
 use super::memory::{Numbers, Owned};
+use super::pool::Workspace;
 use super::{Batch, Cpu, ExactSum, Starts};
 use crate::engine::laid_out::LaidOut;
 use crate::kernels::Status;
@@ -49,15 +50,13 @@ impl<'a> Prepared<'a> {
         Self { engine, problem, laid_out, shared }
     }
 
-    pub fn workspace(&self) -> Owned {
-        // SAFETY: `laid_out.raw` is complete and outlives the call.
-        let memory = unsafe { (self.engine.kernels.new_workspace)(&self.laid_out.raw) };
-        Owned { memory, free: self.engine.kernels.drop_workspace }
+    pub fn workspace(&self) -> Workspace<'a> {
+        self.engine.workspace(&self.laid_out)
     }
 
     pub fn fit_chunk(
         &self,
-        workspace: &mut Owned,
+        workspace: &mut Workspace,
         batch: &Batch,
         first: usize,
         end: usize,
@@ -97,7 +96,7 @@ impl<'a> Prepared<'a> {
 
     fn fit_one(
         &self,
-        workspace: &mut Owned,
+        workspace: &mut Workspace,
         counts: &Numbers,
         given: Option<&Numbers>,
         start: &[f64],
@@ -133,7 +132,7 @@ impl<'a> Prepared<'a> {
             (self.engine.kernels.fit)(
                 &self.laid_out.raw,
                 self.shared.memory,
-                workspace.memory,
+                workspace.pointer_mut(),
                 &spectrum,
                 &mut out,
             );
@@ -153,7 +152,7 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    pub fn snip_one(&self, workspace: &mut Owned, counts: ArrayView1<f32>) -> Vec<f64> {
+    pub fn snip_one(&self, workspace: &mut Workspace, counts: ArrayView1<f32>) -> Vec<f64> {
         let precision = self.engine.precision;
         let counts = Numbers::of(precision, counts.iter().map(|&y| f64::from(y)));
         let mut out = Numbers::zeros(precision, self.problem.count);
@@ -162,7 +161,7 @@ impl<'a> Prepared<'a> {
             (self.engine.kernels.background)(
                 &self.laid_out.raw,
                 self.shared.memory,
-                workspace.memory,
+                workspace.pointer_mut(),
                 counts.pointer(),
                 out.pointer_mut(),
             );
