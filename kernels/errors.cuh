@@ -49,7 +49,8 @@ template <class Team, class T> XRF_FN void find_spread(Team team, const XrfProbl
 }
 
 // Standard deviations of the free shapes and the amplitudes into sigma [variables] and the free step's amplitudes into
-// signed_amplitudes [K], NaN where there is none; returns the number of variables that have one, j.chosen. Columns, slope and w.total are those of w.amplitude and w.variables' shapes.
+// signed_amplitudes [K], NaN where there is none; returns the number of variables that have one, j.chosen. Columns,
+// slope and w.total are those of w.amplitude and w.variables' shapes.
 template <class Team, class T>
 XRF_OUTLINE int find_errors(Team team, const XrfProblem &q, double *sigma, double *signed_amplitudes, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;

@@ -16,7 +16,7 @@
 XRF_FN int limit_steps() { return 48; }
 XRF_FN double limit_reach() { return 6.0; }
 
-// Channels with counts, in order, into j.counted; beyond them up to a whole block the last one again, without counts.
+// Channels with counts, in order, into j.counted; beyond them up to a whole block -1.
 template <class Team, class T> XRF_FN void find_counted(Team team, const XrfProblem &q, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
     if (team.leads()) {
@@ -87,32 +87,27 @@ template <class Team, class T>
 XRF_FN double upper_of(Team team, const Profile &p, double low, double high, Workspace<T> &w) {
     const int n = limit_steps();
     const double step = (high - low) / n;
-    double *logs = w.jacobian.moved + w.jacobian.n, most = -1e300;  // behind the row
+    double *density = w.jacobian.moved + w.jacobian.n, most = -1e300;  // behind the row
     for (int i = 0; i <= n; ++i) {
         const double here = log_likelihood(team, p, low + i * step, w);
         most = here > most ? here : most;
-        if (team.leads()) logs[i] = here;
+        if (team.leads()) density[i] = here;
     }
     team.sync();
-    double all = 0, before = exponential(logs[0] - most);
-    for (int i = 1; i <= n; ++i) {
-        const double here = exponential(logs[i] - most);
-        all += before + here;
-        before = here;
-    }
-    double below = 0;
-    before = exponential(logs[0] - most);
-    int i = 1;
-    double here = before;
-    for (; i <= n; ++i) {
-        here = exponential(logs[i] - most);
-        if (below + before + here >= 0.95 * all) break;
-        below += before + here;
-        before = here;
-    }
-    const double part = (0.95 * all - below) / (before + here);
+    XRF_SHARE(team, i, n + 1) density[i] = exponential(density[i] - most);
     team.sync();
-    return low + (i - 1 + part) * step;
+    double all = 0;
+    for (int i = 0; i < n; ++i) all += density[i] + density[i + 1];
+    double below = 0, piece = 0;
+    int i = 0;
+    for (; i < n; ++i) {
+        piece = density[i] + density[i + 1];
+        if (below + piece >= 0.95 * all) break;
+        below += piece;
+    }
+    const double part = (0.95 * all - below) / piece;
+    team.sync();
+    return low + (i + part) * step;
 }
 
 // What the estimate would scatter by without its element.

@@ -7,8 +7,9 @@
 //   poisson   1 - y / m     1 / m in the first two steps (Fisher), then y / m^2 and a thousandth of 1 / m
 //   squares   v (m - y)     v                                      (Gauss-Newton)
 //
-// The second derivative of the model, which this leaves out, is learnt from the last steps (BFGS). The step is halved until the objective falls as it should; where
-// it never does, the diagonal of H grows tenfold from a thousandth on (Levenberg).
+// The second derivative of the model, which this leaves out, is learnt from the last steps (BFGS). The step is halved
+// until the objective falls as it should; where it never does, the diagonal of H grows tenfold from a thousandth on
+// (Levenberg).
 #pragma once
 #include "normal.cuh"
 

@@ -25,32 +25,7 @@ template <class Team, class T> XRF_FN void add_priors(Team team, const XrfProble
 // Half the un-normalised objective of w.total and shapes v; its slope by the model is left in the Jacobian.
 template <class Team, class T>
 XRF_OUTLINE double half_objective(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
-    T halves[Team::LANES] = {};
-    const bool poisson = q.objective == XRF_POISSON;
-    const T floor = w.floor;
-    const T *XRF_RESTRICT total = w.total, *XRF_RESTRICT background = w.background, *XRF_RESTRICT counts = w.counts,
-            *XRF_RESTRICT trust = w.trust;
-    T *XRF_RESTRICT slope = w.jacobian.slope;
-    const int n = padded<Team>(q.count);
-    if (poisson) {
-        for (int b = team.first(); b < n; b += Team::BLOCK)
-            XRF_EACH_LANE(team, l) {
-                const int c = b + l;
-                const T inside = c < q.count ? T(1) : T(0), y = counts[c];
-                const T m = expected(total[c] + background[c], floor);
-                slope[c] = inside * (m - y) / m;
-                halves[l] += inside * half_deviance(m, y);
-            }
-    } else {
-        for (int b = team.first(); b < n; b += Team::BLOCK)
-            XRF_EACH_LANE(team, l) {
-                const int c = b + l;
-                const T inside = c < q.count ? T(1) : T(0), r = inside * (total[c] + background[c] - counts[c]);
-                slope[c] = trust[c] * r;
-                halves[l] += T(0.5) * trust[c] * r * r;
-            }
-    }
-    return (double)team.sum(halves) + 0.5 * prior_square(q, v, w);
+    return half_misfit(team, q, w, T(1), w.jacobian.slope) + 0.5 * prior_square(q, v, w);
 }
 
 // Curvature of the objective by the model, into the Jacobian's `curvature`.

@@ -38,69 +38,54 @@ template <class T> XRF_FN T half_deviance(T m, T y) {
 // Counts that a likelihood expects in a channel of the model and background f.
 template <class T> XRF_FN T expected(T f, T floor) { return (f > T(0) ? f : T(0)) + floor; }
 
-// L, and dL/dM into `weight`, which may be `total`. All arrays are [padded n]; channels from n on count as fitted exactly.
-template <class Team, class T>
-XRF_FN double mean_square(Team team, int n, const T *total, const T *XRF_RESTRICT background,
-                          const T *XRF_RESTRICT counts, T *weight) {
+// Half the sum of r^2, r = M' + b - y, or of v r^2 where there is trust v; and r or v r times `scale` into `weight`, which
+// may be `total`. All arrays are [padded n]; channels from n on count as fitted exactly.
+template <bool TRUST, class Team, class T>
+XRF_FN double half_squares(Team team, int n, T scale, const T *XRF_RESTRICT trust, const T *total,
+                           const T *XRF_RESTRICT background, const T *XRF_RESTRICT counts, T *weight) {
     T squares[Team::LANES] = {};
-    const T scale = T(2.0 / n);
     for (int b = team.first(); b < n; b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
             const T inside = c < n ? T(1) : T(0);
-            const T r = inside * (total[c] + background[c] - counts[c]);
-            weight[c] = scale * r;
-            squares[j] += r * r;
+            const T r = inside * (total[c] + background[c] - counts[c]), s = TRUST ? trust[c] * r : r;
+            weight[c] = scale * s;
+            squares[j] += s * r;
         }
-    return (double)team.sum(squares) / n;
+    return 0.5 * (double)team.sum(squares);
 }
 
-// As mean_square, each square times its channel's trust.
+// Half the deviance, and (m - y) / m times `scale` into `weight`, which may be `total`.
 template <class Team, class T>
-XRF_FN double weighted_square(Team team, int n, const T *XRF_RESTRICT trust, const T *total,
-                              const T *XRF_RESTRICT background, const T *XRF_RESTRICT counts, T *weight) {
-    T squares[Team::LANES] = {};
-    const T scale = T(2.0 / n);
-    for (int b = team.first(); b < n; b += Team::BLOCK)
-        XRF_EACH_LANE(team, j) {
-            const int c = b + j;
-            const T inside = c < n ? T(1) : T(0);
-            const T r = inside * (total[c] + background[c] - counts[c]);
-            weight[c] = scale * trust[c] * r;
-            squares[j] += trust[c] * r * r;
-        }
-    return (double)team.sum(squares) / n;
-}
-
-// The mean deviance, and its dL/dM' into `weight`.
-template <class Team, class T>
-XRF_FN double mean_deviance(Team team, int n, T floor, const T *total, const T *XRF_RESTRICT background,
-                            const T *XRF_RESTRICT counts, T *weight) {
+XRF_FN double half_deviances(Team team, int n, T scale, T floor, const T *total, const T *XRF_RESTRICT background,
+                             const T *XRF_RESTRICT counts, T *weight) {
     T halves[Team::LANES] = {};
-    const T scale = T(2.0 / n);
     for (int b = team.first(); b < n; b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
             const T inside = c < n ? T(1) : T(0);
             const T m = expected(total[c] + background[c], floor), y = inside * counts[c];
-            weight[c] = inside * scale * (T(1) - y / m);
+            weight[c] = inside * scale * (m - y) / m;
             halves[j] += inside * half_deviance(m, y);
         }
-    return 2 * (double)team.sum(halves) / n;
+    return (double)team.sum(halves);
 }
 
-// Objective of w.total without priors, and dL/dM' into `weight`, which may be w.total.
-template <class Team, class T> XRF_FN double misfit(Team team, const XrfProblem &q, const Workspace<T> &w, T *weight) {
-    const T *total = near_pointer(w.total);
-    if (q.objective == XRF_POISSON) return mean_deviance(team, q.count, w.floor, total, w.background, w.counts, weight);
-    if (q.objective == XRF_CHI2) return weighted_square(team, q.count, w.trust, total, w.background, w.counts, weight);
-    return mean_square(team, q.count, total, w.background, w.counts, weight);
+// Half of n L of w.total without priors, and its slope by M' times `scale` into `weight`, which may be w.total.
+template <class Team, class T>
+XRF_FN double half_misfit(Team team, const XrfProblem &q, const Workspace<T> &w, T scale, T *weight) {
+    const T *total = near_pointer(w.total), *none = nullptr;
+    const int n = q.count;
+    if (q.objective == XRF_POISSON)
+        return half_deviances(team, n, scale, w.floor, total, w.background, w.counts, weight);
+    if (q.objective == XRF_CHI2) return half_squares<true>(team, n, scale, w.trust, total, w.background, w.counts, weight);
+    return half_squares<false>(team, n, scale, none, total, w.background, w.counts, weight);
 }
 
 // Objective of w.total, which has the shapes v, and dL/dM' into `weight`, which may be w.total.
 template <class Team, class T>
 XRF_FN double objective(Team team, const XrfProblem &q, const double *v, const Workspace<T> &w, T *weight) {
-    return misfit(team, q, w, weight) + prior_square(q, v, w) / q.count;
+    return (2 * half_misfit(team, q, w, T(2.0 / q.count), weight) + prior_square(q, v, w)) / q.count;
 }
 
 // 1 / (1 + y), smoothed over five channels; y [n_channels].
@@ -160,10 +145,11 @@ template <class Team, class T>
 XRF_OUTLINE double reduced_deviance(Team team, const XrfProblem &q, const double *v, double loss, Workspace<T> &w) {
     int freedom = q.count;
     for (int i = 0; i < all_variables(q); ++i) freedom -= q.free[i] ? 1 : 0;
-    const double mean = q.objective == XRF_POISSON
-                            ? loss - prior_square(q, v, w) / q.count
-                            : mean_deviance(team, q.count, w.floor, w.total, w.background, w.counts, w.scratch);
-    return mean * q.count / (freedom > 1 ? freedom : 1);
+    const double deviance =
+        q.objective == XRF_POISSON
+            ? loss * q.count - prior_square(q, v, w)
+            : 2 * half_deviances(team, q.count, T(1), w.floor, w.total, w.background, w.counts, w.scratch);
+    return deviance / (freedom > 1 ? freedom : 1);
 }
 
 // 1 - sum (y - f)^2 / sum (y - mean y)^2 of the counts and of log10(counts + 1). A spectrum without any variation has
