@@ -8,7 +8,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayViewMut1, Axis, concatenate, s};
 
-use crate::engine::{Batch, Engine, Fits};
+use crate::engine::{self, Batch, Engine, Fits};
 use crate::error::{Error, Result};
 use crate::problem::{Background, Objective, Optimizer, Problem};
 
@@ -16,8 +16,6 @@ use crate::problem::{Background, Objective, Optimizer, Problem};
 const SPLINES: usize = 12;
 /// Steps of the sum's fit at most; a dozen are common.
 const STEPS: usize = 200;
-/// log10 amplitude of a component that is not there.
-const NOTHING: f64 = -30.0;
 /// Pixels with this many counts on average tell a tilt of their background from noise.
 const COUNTS_FOR_TILT: f64 = 3000.0;
 
@@ -80,7 +78,7 @@ pub fn of_mixture(
     let amplitudes = fits.template_amplitudes.slice(s![0, columns.nrows()..]);
     Ok(Pooled {
         shape: splines(problem.count).t().dot(&amplitudes) / pixels as f64,
-        parameters: problem.parameters.iter().map(|p| p.start).collect(),
+        parameters: problem.shapes(),
         deviance: fits.deviance[0],
     })
 }
@@ -97,10 +95,10 @@ impl Pooled {
         sum: ArrayView1<f64>,
         pixels: usize,
     ) -> Result<Self> {
-        let rows = engine.snip(problem, as_batch(sum).view())?;
+        let rows = engine.snip(problem, engine::single(sum).view())?;
         Ok(Self {
             shape: rows.row(0).mapv(|y| y.max(0.0)) / pixels as f64,
-            parameters: problem.parameters.iter().map(|p| p.start).collect(),
+            parameters: problem.shapes(),
             deviance: f64::NAN,
         })
     }
@@ -165,12 +163,8 @@ fn likely(problem: &Problem, templates: Array2<f64>) -> Problem {
     }
 }
 
-fn as_batch(sum: ArrayView1<f64>) -> Array2<f32> {
-    sum.mapv(|y| y as f32).insert_axis(Axis(0))
-}
-
 fn fit(engine: &dyn Engine, problem: &Problem, sum: ArrayView1<f64>) -> Result<Fits> {
-    let fits = engine.fit(problem, Batch::of(as_batch(sum).view()))?;
+    let fits = engine.fit(problem, Batch::of(engine::single(sum).view()))?;
     if fits.status[0].is_fitted() {
         return Ok(fits);
     }
@@ -183,34 +177,23 @@ fn fit(engine: &dyn Engine, problem: &Problem, sum: ArrayView1<f64>) -> Result<F
 /// Each component at one count in its first line, averaged over scattered shapes, `[components, window]` \[counts\]: over
 /// points sqrt(d) standard deviations away along each of the d parameters, which have the mean and the variances.
 fn averaged(engine: &dyn Engine, problem: &Problem, scatter: &[f64]) -> Result<Array2<f64>> {
-    let plain = Problem {
-        templates: Array2::zeros((0, problem.count)),
-        background: Background::None,
-        ..problem.clone()
-    };
+    let plain = problem.without_background();
     let moving: Vec<usize> = (0..scatter.len()).filter(|&p| scatter[p] > 0.0).collect();
     let away = (moving.len() as f64).sqrt();
     let mut points = Vec::new();
     for &p in &moving {
         for side in [-away, away] {
-            let mut values: Vec<f64> = plain.parameters.iter().map(|v| v.start).collect();
+            let mut values = plain.shapes();
             values[p] += side * scatter[p];
             points.push(values);
         }
     }
     if points.is_empty() {
-        points.push(plain.parameters.iter().map(|v| v.start).collect());
+        points.push(plain.shapes());
     }
-    let (counts, none) = (Array1::zeros(plain.channels), Array1::zeros(plain.count));
     let mut columns = Array2::zeros((plain.components.len(), plain.count));
     for shapes in &points {
-        for (k, mut column) in columns.outer_iter_mut().enumerate() {
-            let amplitude = |i: usize| if i == k { 0.0 } else { NOTHING };
-            let amplitudes = (0..plain.components.len()).map(amplitude);
-            let variables: Vec<f64> = shapes.iter().copied().chain(amplitudes).collect();
-            let model = engine.evaluate(&plain, &variables, counts.view(), none.view())?;
-            column.scaled_add(1.0 / points.len() as f64, &model.total);
-        }
+        columns.scaled_add(1.0 / points.len() as f64, &engine::units(engine, &plain, shapes)?);
     }
     Ok(columns)
 }

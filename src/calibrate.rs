@@ -16,14 +16,14 @@ mod weighed;
 
 use std::slice::from_ref;
 
-use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView1, ArrayView2};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use self::descent::{Place, Way};
 pub use self::evidence::Evidence;
 pub use self::proposal::{Proposal, propose};
-use crate::engine::{Batch, Engine};
+use crate::engine::{self, Batch, Engine};
 use crate::error::{Error, Result};
 use crate::kernels::known_parameter;
 use crate::problem::Problem;
@@ -104,7 +104,7 @@ pub struct SumFit {
 /// When the engine fails.
 pub fn fit_sum(engine: &dyn Engine, problem: &Problem, counts: ArrayView1<f64>) -> Result<SumFit> {
     let unsaturated = Problem { saturation: None, ..problem.clone() };
-    let spectrum = counts.mapv(|y| y as f32).insert_axis(ndarray::Axis(0));
+    let spectrum = engine::single(counts);
     let fits = engine.fit(&unsaturated, Batch::of(spectrum.view()))?;
     Ok(SumFit { fitted: fits.fitted.counts(), background: fits.background.counts() })
 }
@@ -138,7 +138,7 @@ pub fn calibrate(
     counts: ArrayView1<f64>,
     search: Search,
 ) -> Result<Calibration> {
-    let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
+    let spectrum = engine::single(counts);
     let spectrum = spectrum.view();
     let engine = engines.search;
     let starts = starts(engine, problem_at, asked, configured, spectrum, search)?;

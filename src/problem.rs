@@ -62,6 +62,15 @@ pub struct Variable {
     pub prior: Option<Prior>,
 }
 
+impl Variable {
+    /// Starts at a value, around which its prior is; its bounds make room for it.
+    pub fn move_to(&mut self, value: f64) {
+        self.start = value;
+        (self.lower, self.upper) = (self.lower.min(value), self.upper.max(value));
+        self.prior = self.prior.map(|prior| Prior { center: value, ..prior });
+    }
+}
+
 /// Shape of the low-energy tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -243,6 +252,21 @@ const OF_TEMPLATE: Variable =
     Variable { start: 0.0, lower: -12.0, upper: 12.0, free: true, rate: 1e-2, prior: None };
 
 impl Problem {
+    /// The same without any background.
+    #[must_use]
+    pub fn without_background(&self) -> Self {
+        Self {
+            background: Background::None,
+            templates: Array2::zeros((0, self.count)),
+            ..self.clone()
+        }
+    }
+
+    /// Values of the shape parameters at the start, in the kernels' order.
+    pub fn shapes(&self) -> Vec<f64> {
+        self.parameters.iter().map(|v| v.start).collect()
+    }
+
     /// Value of a shape parameter at the start, by its MAPS name.
     ///
     /// # Panics

@@ -174,10 +174,8 @@ impl Scene {
             detector.shapes[known_parameter("F_STEP_OFFSET")] = step;
         }
         let engine = engine::open(engine::Choice::Cpu, Precision::F64)?;
-        let mut variables = detectors[0].shapes.clone();
-        variables.extend(vec![0.0; problem.components.len()]);
-        let zero = Array1::zeros(args.channels);
-        let unit = engine.evaluate(&problem, &variables, zero.view(), zero.view())?;
+        let ones = vec![1.0; problem.components.len()];
+        let unit = engine::model(&*engine, &problem, &detectors[0].shapes, &ones)?;
         let continua = args.counts.iter().flat_map(|&n| scenery::continuum(args.channels, n));
         let continua =
             Array2::from_shape_vec((args.counts.len(), args.channels), continua.collect())
@@ -229,16 +227,14 @@ impl Scene {
         let detector = &self.detectors[detector];
         let status = self.fault(pixel);
         let light = if status == Status::Empty { 0.0 } else { 1.0 };
-        let mut variables = detector.shapes.clone();
+        let mut shapes = detector.shapes.clone();
         let normal = |sd: f64| Normal::new(0.0, sd).expect("a width is positive");
-        variables[known_parameter("ENERGY_OFFSET")] += normal(DRIFT.0).sample(&mut rng);
-        variables[known_parameter("FWHM_SCALE")] *= 1.0 + normal(DRIFT.1).sample(&mut rng);
-        let parameters = KNOWN.map(|name| variables[known_parameter(name)]).to_vec();
+        shapes[known_parameter("ENERGY_OFFSET")] += normal(DRIFT.0).sample(&mut rng);
+        shapes[known_parameter("FWHM_SCALE")] *= 1.0 + normal(DRIFT.1).sample(&mut rng);
+        let parameters = KNOWN.map(|name| shapes[known_parameter(name)]).to_vec();
         let amplitudes: Vec<f64> =
             self.amplitudes(detector, pixel).iter().map(|a| light * a).collect();
-        variables.extend(amplitudes.iter().map(|a| a.max(1e-12).log10()));
-        let zero = Array1::zeros(self.problem.channels);
-        let model = engine.evaluate(&self.problem, &variables, zero.view(), zero.view())?.total;
+        let model = engine::model(engine, &self.problem, &shapes, &amplitudes)?.total;
         let continuum = &self.continua.row(self.level(pixel)) * detector.solid_angle;
         let mean = (model + continuum) * light;
         let mut counts: Vec<u16> = mean.iter().map(|&mean| draw_counts(mean, &mut rng)).collect();

@@ -1,10 +1,10 @@
 //! What may be a little wrong with a model, as spectra of one standard deviation each: ratios of an element's lines,
 //! shapes, and the background.
 
-use ndarray::{Array1, Array2, ArrayView1, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 
 use super::cast;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
 use crate::kernels::known_parameter;
 use crate::problem::{Line, Problem};
@@ -32,21 +32,6 @@ const SHAPES: [(&str, f64); 9] = [
 const PIECES: usize = 12;
 const PIECE: f64 = 0.3;
 
-/// Each component's spectrum at one count in its first line, `[components, window]`.
-pub(super) fn unit_components(engine: &dyn Engine, problem: &Problem) -> Result<Array2<f64>> {
-    let ones = Array1::ones(problem.components.len());
-    let shapes: Vec<f64> = problem.parameters.iter().map(|v| v.start).collect();
-    let zeros = Array1::zeros(problem.channels);
-    let window = zeros.slice(s![..problem.count]);
-    let variables = variables(&shapes, ones.view());
-    Ok(engine.evaluate(problem, &variables, zeros.view(), window)?.components)
-}
-
-/// Shapes and amplitudes \[counts\] as the kernels have them.
-fn variables(shapes: &[f64], amplitudes: ArrayView1<f64>) -> Vec<f64> {
-    shapes.iter().copied().chain(amplitudes.iter().map(|a| a.max(1e-9).log10())).collect()
-}
-
 /// All doubts about a model of these amplitudes \[counts\] and this background `[window]`; `[doubts, window]`.
 pub(super) fn doubts(
     engine: &dyn Engine,
@@ -56,7 +41,7 @@ pub(super) fn doubts(
 ) -> Result<Array2<f64>> {
     let mut rows = pieces(background);
     for k in (0..amplitudes.len()).filter(|&k| amplitudes[k] > 0.0 && !problem.is_scatter(k)) {
-        let groups = unit_components(engine, &groups(problem, k))?;
+        let groups = engine::units(engine, &groups(problem, k), &problem.shapes())?;
         let further = groups.rows().into_iter().skip(1);
         rows.extend(further.map(|row| &row * (RATIO * amplitudes[k])));
     }
@@ -95,15 +80,11 @@ fn shapes(
     amplitudes: ArrayView1<f64>,
 ) -> Result<Vec<Array1<f64>>> {
     let stays = |&k: &usize| problem.is_scatter(k) || amplitudes[k] > 0.0;
-    let amplitudes: Array1<f64> =
-        (0..amplitudes.len()).filter(stays).map(|k| amplitudes[k]).collect();
+    let amplitudes: Vec<f64> = (0..amplitudes.len()).filter(stays).map(|k| amplitudes[k]).collect();
     let problem = cast::kept(problem, |k| stays(&k));
-    let zeros = Array1::zeros(problem.channels);
-    let start: Vec<f64> = problem.parameters.iter().map(|v| v.start).collect();
+    let start = problem.shapes();
     let model = |shapes: &[f64]| {
-        let variables = variables(shapes, amplitudes.view());
-        let window = zeros.slice(s![..problem.count]);
-        Ok::<_, Error>(engine.evaluate(&problem, &variables, zeros.view(), window)?.total)
+        Ok::<_, Error>(engine::model(engine, &problem, shapes, &amplitudes)?.total)
     };
     let mut rows = Vec::new();
     for (name, deviation) in SHAPES {

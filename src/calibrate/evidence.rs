@@ -10,9 +10,9 @@ use nalgebra::{DMatrix, DVector};
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 use super::cast;
-use super::doubts::{doubts, unit_components};
+use super::doubts::doubts;
 use super::weighed::{Solution, Weighed};
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::error::Result;
 use crate::problem::Problem;
 
@@ -81,11 +81,10 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn new(engine: &'a dyn Engine, problem: &'a Problem, counts: ArrayView1<f64>) -> Result<Self> {
-        let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
-        let background = engine.snip(problem, spectrum.view())?.remove_axis(Axis(0));
+        let background = engine.snip(problem, engine::single(counts).view())?.remove_axis(Axis(0));
         let window = problem.first..problem.first + problem.count;
         let counts: Array1<f64> = window.map(|c| counts[c]).collect();
-        let units = unit_components(engine, problem)?;
+        let units = engine::units(engine, problem, &problem.shapes())?;
         // at first a channel's own counts tell what it may be off by
         let around = |c: usize| {
             let near = c.saturating_sub(2)..(c + 3).min(counts.len());

@@ -4,12 +4,13 @@
 
 use std::slice::from_ref;
 
-use ndarray::{ArrayView1, ArrayView2, Axis};
+use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
 use super::descent::{self, Place, Way};
 use super::evidence::{Evidence, LEAST, evidence};
 use super::{Engines, LAST, ProblemAt, Search, cast, starts};
+use crate::engine;
 use crate::error::Result;
 use crate::kernels::known_parameter;
 
@@ -43,7 +44,7 @@ pub fn propose(
     counts: ArrayView1<f64>,
     search: Search,
 ) -> Result<Option<Proposal>> {
-    let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
+    let spectrum = engine::single(counts);
     let way = Way { problem_at, stages: &descent::ROUGH, frozen: &LAST, configured };
     let mut valleys = Vec::new();
     for shells in [|name: &str| !name.contains('_'), |name: &str| !name.ends_with("_M")] {

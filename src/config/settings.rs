@@ -127,10 +127,7 @@ impl Settings {
         assert_eq!(values.len(), self.parameters.len(), "values of all shape parameters");
         let mut settings = self.clone();
         for (parameter, &value) in settings.parameters.iter_mut().zip(values) {
-            parameter.start = value;
-            parameter.lower = parameter.lower.min(value);
-            parameter.upper = parameter.upper.max(value);
-            parameter.prior = parameter.prior.map(|prior| Prior { center: value, ..prior });
+            parameter.move_to(value);
         }
         settings.calibration_given = true;
         settings

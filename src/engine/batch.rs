@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use crate::kernels::Status;
 use crate::problem::{Background, Optimizer, Problem};
@@ -26,6 +26,11 @@ pub struct Batch<'a> {
     pub background: Option<ArrayView2<'a, f32>>,
     /// Where they start.
     pub starts: Starts<'a>,
+}
+
+/// One spectrum `[channels]` \[counts\] as those of a batch, `[1, channels]`.
+pub fn single(counts: ArrayView1<f64>) -> Array2<f32> {
+    counts.mapv(|y| y as f32).insert_axis(Axis(0))
 }
 
 impl<'a> Batch<'a> {

@@ -8,13 +8,15 @@ pub mod cuda;
 #[path = "cuda_absent.rs"]
 mod cuda;
 mod laid_out;
+mod model;
 
 use std::ops::RangeInclusive;
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use self::batch::check_case;
-pub use self::batch::{Batch, Evaluation, ExactSum, Fits, Starts};
+pub use self::batch::{Batch, Evaluation, ExactSum, Fits, Starts, single};
+pub use self::model::{model, units};
 use crate::error::{Error, Result};
 pub use crate::problem::Precision;
 use crate::problem::Problem;

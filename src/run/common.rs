@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::fit;
 use crate::kernels;
 use crate::priors::{self, Scatter};
-use crate::problem::{Background, Optimizer, Prior, Problem, Variable};
+use crate::problem::{Background, Optimizer, Problem, Variable};
 use crate::scan::{ScanReader, spectra_of};
 
 /// Pixels that tell how shapes scatter, in stretches of neighbours, as files keep them together.
@@ -89,7 +89,8 @@ impl Look {
         if problem.background.has_templates() {
             let pooled = self.background(&*engine, &problem, &plain.settings);
             deviance = pooled.deviance;
-            start_at(&mut problem, &pooled.parameters);
+            let values = pooled.parameters.iter();
+            problem.parameters.iter_mut().zip(values).for_each(|(v, &value)| v.move_to(value));
             problem.templates = self.templates(&problem, &pooled);
         }
         let scatter = if plain.scatters() {
@@ -122,8 +123,7 @@ impl Look {
     /// The background of the sum; SNIP where its fit fails.
     fn background(&self, engine: &dyn Engine, problem: &Problem, settings: &Settings) -> Pooled {
         let snip = || {
-            let plain = without_templates(problem);
-            Pooled::snip(engine, &plain, self.spectrum.view(), self.pixels)
+            Pooled::snip(engine, &problem.without_background(), self.spectrum.view(), self.pixels)
                 .expect("SNIP always ends")
         };
         if problem.background == Background::SnipSum || self.spectrum.sum() == 0.0 {
@@ -211,22 +211,6 @@ fn to_bytes(problem: &Problem, deviance: f64) -> Vec<u8> {
         .chain(widths)
         .flat_map(f64::to_le_bytes)
         .collect()
-}
-
-fn start_at(problem: &mut Problem, values: &[f64]) {
-    for (variable, &value) in problem.parameters.iter_mut().zip(values) {
-        variable.start = value;
-        (variable.lower, variable.upper) = (variable.lower.min(value), variable.upper.max(value));
-        variable.prior = variable.prior.map(|prior| Prior { center: value, ..prior });
-    }
-}
-
-fn without_templates(problem: &Problem) -> Problem {
-    Problem {
-        background: Background::Snip,
-        templates: Array2::zeros((0, problem.count)),
-        ..problem.clone()
-    }
 }
 
 /// Some sound pixels of the whole scan, `[n, channels]`.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, Status, parameter_index};
 use crate::maps::{self, Estimates};
 use crate::output;
-use crate::problem::{Background, Problem};
+use crate::problem::Problem;
 use crate::report::say;
 use crate::scan::{self, OpenOptions, Truth};
 use crate::score::{Bound, Estimate, Score};
@@ -63,9 +63,8 @@ fn scored(args: &ScoreArgs) -> Result<Scored> {
         );
     }
     let settings = settings.with_components(&truth.components)?;
-    let mut problem = settings.problem(truth.background.ncols())?;
     // what the bound knows of the background is the truth's
-    problem.background = Background::None;
+    let problem = settings.problem(truth.background.ncols())?.without_background();
     let scored = compare(&estimates, &truth, &problem, (&args.prior, args.signed))?;
     Ok(Scored { maps: args.maps.clone(), truth: args.truth.clone(), ..scored })
 }
@@ -168,7 +167,7 @@ fn pixels(estimates: &Estimates, truth: &Truth) -> (Vec<(usize, usize)>, usize) 
 
 /// True shape parameters of a pixel, in the kernels' order; the fit's where the truth does not tell.
 fn shapes(problem: &Problem, truth: &Truth, pixel: (usize, usize)) -> Vec<f64> {
-    let mut shapes: Vec<f64> = problem.parameters.iter().map(|v| v.start).collect();
+    let mut shapes = problem.shapes();
     let own = truth.parameters.iter().map(|(name, values)| (name, values[pixel]));
     for (name, value) in truth.shapes.iter().map(|(name, value)| (name, *value)).chain(own) {
         if let Some(parameter) = parameter_index(name) {

@@ -65,8 +65,7 @@ fn evaluate(args: &SpectrumArgs, case: &Case, observed: Option<Array1<f64>>) -> 
     let counts = observed.clone().unwrap_or_else(|| Array1::zeros(problem.channels));
     let background = match problem.background {
         Background::Snip => {
-            let spectrum = counts.mapv(|y| y as f32).insert_axis(Axis(0));
-            engine.snip(&problem, spectrum.view())?.row(0).to_owned()
+            engine.snip(&problem, engine::single(counts.view()).view())?.row(0).to_owned()
         }
         _ => Array1::zeros(problem.count),
     };

@@ -4,22 +4,16 @@
 //! parameters, and the background's strength. The columns are the engine's own spectra.
 
 use nalgebra::DMatrix;
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, ArrayView1};
 
-use crate::engine::{Engine, Evaluation};
+use crate::engine::{self, Engine};
 use crate::error::Result;
-use crate::kernels::known_parameter;
 use crate::problem::Problem;
 
 /// A step of a central difference, as part of the range of a parameter.
 const STEP: f64 = 1e-6;
 /// Expected counts below which a channel is as good as this \[counts\].
 const FEWEST: f64 = 1e-9;
-/// What escapes of a component shows in the total alone.
-const ESCAPES: [&str; 2] = ["SI_ESCAPE", "GE_ESCAPE"];
-/// A component of no counts, as the logarithm of its amplitude.
-const NONE: f64 = -300.0;
-
 /// What is fitted, and what the true spectra are made of.
 pub struct Bound<'a> {
     /// Evaluates spectra; in double precision, because they are subtracted.
@@ -51,14 +45,12 @@ impl Bound<'_> {
         amplitudes: &[f64],
         background: ArrayView1<f64>,
     ) -> Result<Array1<f64>> {
-        let units = self.units(shapes)?;
+        let units = engine::units(self.engine, self.problem, shapes)?;
         let expected = &Array1::from(amplitudes.to_vec()).dot(&units) + &background;
         let mut columns: Vec<Array1<f64>> =
             self.fitted.iter().map(|&component| units.row(component).to_owned()).collect();
-        let logs: Vec<f64> =
-            amplitudes.iter().map(|a| if *a > 0.0 { a.log10() } else { NONE }).collect();
         for &parameter in self.free {
-            columns.push(self.of_shape(shapes, &logs, parameter)?);
+            columns.push(self.of_shape(shapes, amplitudes, parameter)?);
         }
         if background.iter().any(|b| *b > 0.0) {
             columns.push(background.to_owned());
@@ -66,37 +58,19 @@ impl Bound<'_> {
         Ok(self.deviations(&columns, &expected))
     }
 
-    fn evaluate(&self, shapes: &[f64], logs: &[f64]) -> Result<Evaluation> {
-        let variables = [shapes, logs].concat();
-        let (counts, background) =
-            (Array1::zeros(self.problem.channels), Array1::zeros(self.problem.count));
-        self.engine.evaluate(self.problem, &variables, counts.view(), background.view())
-    }
-
-    /// Spectra of one count of each component, escape included, `[components, window]`.
-    fn units(&self, shapes: &[f64]) -> Result<Array2<f64>> {
-        let n = self.problem.components.len();
-        let units = self.evaluate(shapes, &vec![0.0; n])?.components;
-        if ESCAPES.iter().all(|name| shapes[known_parameter(name)] == 0.0) {
-            return Ok(units);
-        }
-        let mut with_escape = units;
-        for (component, mut unit) in with_escape.rows_mut().into_iter().enumerate() {
-            let mut logs = vec![NONE; n];
-            logs[component] = 0.0;
-            unit.assign(&self.evaluate(shapes, &logs)?.total);
-        }
-        Ok(with_escape)
-    }
-
     /// Derivative of the spectrum by a shape parameter; one-sided at its bounds.
-    fn of_shape(&self, shapes: &[f64], logs: &[f64], parameter: usize) -> Result<Array1<f64>> {
+    fn of_shape(
+        &self,
+        shapes: &[f64],
+        amplitudes: &[f64],
+        parameter: usize,
+    ) -> Result<Array1<f64>> {
         let variable = self.problem.parameters[parameter];
         let step = STEP * (variable.upper - variable.lower);
         let at = |value: f64| {
             let mut moved = shapes.to_vec();
             moved[parameter] = value;
-            self.evaluate(&moved, logs).map(|evaluation| evaluation.total)
+            engine::model(self.engine, self.problem, &moved, amplitudes).map(|model| model.total)
         };
         let true_value = shapes[parameter];
         let low = (true_value - step).max(variable.lower.min(true_value));

@@ -1,5 +1,8 @@
 //! The golden cases: inputs and outputs of other implementations of the model, as problems of ours.
 
+#[path = "fixed.rs"]
+mod fixed;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +10,10 @@ use npyz::npz::NpzArchive;
 use npyz::{DType, Deserialize, NpyFile};
 use xrfit::kernels;
 use xrfit::problem::{
-    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail,
-    Variable, Weights,
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Weights,
 };
+
+use fixed::fixed;
 
 /// One `.npz` archive.
 pub struct Npz(NpzArchive<std::io::BufReader<std::fs::File>>, PathBuf);
@@ -123,14 +127,6 @@ impl Inputs {
     pub fn problem(&self, lines: &[GoldenLine]) -> Problem {
         let mut components = self.elements.clone();
         components.extend(["COHERENT_SCT_AMPLITUDE", "COMPTON_AMPLITUDE"].map(String::from));
-        let fixed = |start: f64| Variable {
-            start,
-            lower: -1e9,
-            upper: 1e9,
-            free: false,
-            rate: 0.0,
-            prior: None,
-        };
         Problem {
             channels: self.channels,
             first: self.range[0] as usize,

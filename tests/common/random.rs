@@ -3,17 +3,20 @@
 //! Fractions, edges and lengths stay away from their gates: what a problem switches on is well away from 0.
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[path = "fixed.rs"]
+mod fixed;
+
 use ndarray::ArrayView1;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use xrfit::engine::{Choice, Evaluation, Precision, open};
 use xrfit::kernels;
 use xrfit::problem::{
-    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail,
-    Variable, Weights,
+    Background, EscapeShift, Family, Line, Objective, Optimizer, Problem, SnipOrder, Tail, Weights,
 };
 
 use crate::oracle;
+use fixed::fixed;
 
 /// A kind of component.
 #[derive(Clone, Copy)]
@@ -185,14 +188,6 @@ fn draw(recipe: &Recipe, seed: u64) -> Case {
     };
     let elastic = scatter(recipe.switches.elastic, "elastic");
     let compton = scatter(recipe.switches.compton, "Compton");
-    let fixed = |start: f64| Variable {
-        start,
-        lower: -1e9,
-        upper: 1e9,
-        free: false,
-        rate: 0.0,
-        prior: None,
-    };
     let amplitudes: Vec<f64> = components.iter().map(|_| rng.random_range(3.0..5.0)).collect();
     let problem = Problem {
         channels,
