@@ -177,6 +177,9 @@ pub struct MapArgs {
     /// Replace existing output.
     #[arg(long)]
     pub overwrite: bool,
+    /// Go on where an interrupted run ended.
+    #[arg(long)]
+    pub resume: bool,
     /// What is fitted and how.
     #[command(flatten)]
     pub fit: FitArgs,

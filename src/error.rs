@@ -32,6 +32,12 @@ pub enum Error {
         /// Its message.
         what: String,
     },
+    /// A signal stopped the run, which can be gone on with.
+    #[error("{what}")]
+    Stopped {
+        /// How to go on.
+        what: String,
+    },
 }
 
 impl Error {

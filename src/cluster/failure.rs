@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 
 /// Exit code of a run that an error ended.
 const FAILED: i32 = 1;
+/// Exit code of a run that a signal stopped.
+const STOPPED: i32 = 75;
 /// Exit code of a run that a panic ended.
 pub(super) const PANICKED: i32 = 101;
 /// How long a rank waits for rank 0 to report a failure that rank 0 has heard of.
@@ -29,7 +31,8 @@ pub fn fail(cluster: &mut dyn Cluster, error: &Error) -> ! {
     } else {
         say(&format!("rank {}: {error}", cluster.rank()));
     }
-    cluster.abort(FAILED)
+    let code = if matches!(error, Error::Stopped { .. }) { STOPPED } else { FAILED };
+    cluster.abort(code)
 }
 
 /// Ends a process that [`super::join`] refused; the first of those that were started speaks.

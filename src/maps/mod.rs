@@ -7,6 +7,7 @@ mod colours;
 mod estimates;
 mod family;
 mod hdf5;
+mod ledger;
 pub mod png;
 mod regions;
 
@@ -19,6 +20,7 @@ pub use self::colours::viridis;
 pub use self::estimates::Estimates;
 pub use self::family::sum;
 pub use self::hdf5::{Writer, create, read_estimates, write_modelled, write_regions};
+pub use self::ledger::{Progress, ledger_of, progress};
 pub use self::regions::RegionFile;
 use crate::error::Result;
 pub use crate::output::Overwrite;
