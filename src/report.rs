@@ -186,6 +186,11 @@ pub fn count(n: usize) -> String {
     text
 }
 
+/// A count of things: `1 scan`, `1,234 scans`.
+pub fn several(n: usize, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// Counts per second, with a decimal below 10: `0.4`, `7.3`, `12,345`.
 pub fn rate(n: usize, time: Duration) -> String {
     let rate = n as f64 / time.as_secs_f64().max(1e-9);

@@ -9,6 +9,7 @@ mod put;
 mod recorded;
 mod regions;
 mod spectra;
+mod summary;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use estimates::read_estimates;
 pub use modelled::write_modelled;
 pub use regions::write_regions;
+pub use summary::{read_status, read_summary, write_summary};
 
 use super::{MapFile, Overwrite, Spectra};
 use crate::error::{Error, Result};

@@ -10,6 +10,7 @@ mod hdf5;
 mod ledger;
 pub mod png;
 mod regions;
+mod summary;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,13 @@ use ndarray::{Array1, Array2, Array3, Axis};
 pub use self::colours::viridis;
 pub use self::estimates::Estimates;
 pub use self::family::sum;
-pub use self::hdf5::{Writer, create, read_estimates, write_modelled, write_regions};
+pub use self::hdf5::{
+    Writer, create, read_estimates, read_status, read_summary, write_modelled, write_regions,
+    write_summary,
+};
 pub use self::ledger::{Progress, ledger_of, progress};
 pub use self::regions::RegionFile;
+pub use self::summary::{MapSummary, SummaryRow, SummaryTable, Total, quartiles};
 use crate::error::Result;
 pub use crate::output::Overwrite;
 use crate::scan::{Axes, Metadata, Scalers, Times};

@@ -19,6 +19,14 @@ const GROUPS: [&str; 2] = ["/MAPS/XRF_Analyzed/Fitted/xrfit", "/MAPS/XRF_Analyze
 ///
 /// When it is none, or cannot be read.
 pub fn read_estimates(path: &Path) -> crate::error::Result<Estimates> {
+    open_results(path, read)
+}
+
+/// Opens a map file where xrfit's own results are, and reads from there.
+pub(super) fn open_results<T>(
+    path: &Path,
+    read: impl FnOnce(&Group) -> Result<T>,
+) -> crate::error::Result<T> {
     let file = File::open(path)
         .map_err(|e| Error::file(path, format!("cannot be opened as a map file: {e}")))?;
     let name = GROUPS.into_iter().find(|name| file.link_exists(name)).ok_or_else(|| {
