@@ -1,11 +1,13 @@
 //! What the user may type; nothing about how it is done.
 
+mod campaign;
 mod words;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::campaign::{CampaignArgs, CampaignStep, ManifestArgs, RetryArgs, RunArgs};
 pub use self::words::{
     BackgroundArg, CompatArg, ObjectiveArg, OptimizerArg, PrecisionArg, PriorArg, SpectraArg,
 };
@@ -59,6 +61,15 @@ pub enum Command {
     Score(ScoreArgs),
     /// Says what is in a file, what is missing, and what it can be used for.
     Inspect(InspectArgs),
+    /// Maps many scans as one campaign, of which nothing is done twice and nothing that fails stops the rest.
+    ///
+    /// The manifest is a TOML file: `output = "FOLDER"`, and for each group of scans a `[[group]]` with
+    /// `scans = ["raw/*.mda", ...]` and, as far as they are needed, `name` (the group's folder in the output, where there
+    /// are several), `config`, `override`, `elements`, `incident_kev`, `options = ["--free", "four", ...]` (further ones of
+    /// `xrfit map`) and `calibrate_on = ["raw/scan_0001.mda", ...]`: the shapes are fitted on the sums of these, and every
+    /// scan takes those of the last of them at or before it (the first one's where there is none). Paths are relative to
+    /// the manifest's folder.
+    Campaign(CampaignArgs),
     /// Prints the configuration with every default filled in.
     Check(CheckArgs),
     /// Lists what this machine offers: instruction set, CUDA devices, their compiler, MPI, HDF5.

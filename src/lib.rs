@@ -48,6 +48,8 @@ pub mod tile;
 
 pub mod maps;
 
+pub mod campaign;
+
 pub mod assemble;
 pub mod background;
 pub mod calibrate;

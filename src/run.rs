@@ -3,6 +3,7 @@
 //! Puts scan, configuration, engine, ranks and maps together; names no HDF5, MPI or CUDA.
 
 mod calibrate;
+mod campaign;
 mod common;
 mod devices;
 mod engines;
@@ -16,6 +17,7 @@ mod sum;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::{Command, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
@@ -48,6 +50,7 @@ pub fn run(command: Command, cluster: &mut dyn Cluster) -> Result<()> {
             report::say(&config::check(&settings))
         }),
         Command::Devices => devices::run(cluster),
+        Command::Campaign(args) => campaign::run(&args.step, cluster),
     }
 }
 
@@ -199,11 +202,8 @@ fn tiles(
 
 /// Opens the scan on every rank and sets the threads of this one.
 fn begin(path: &Path, work: &WorkArgs, cluster: &mut dyn Cluster) -> Result<Box<dyn ScanReader>> {
-    let threads = work.threads.unwrap_or_else(|| cluster.local_threads());
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let pool =
-        pool.map_err(|e| Error::configuration(format!("cannot start {threads} threads: {e}")));
-    cluster.agree(pool)?;
+    let threads = start_threads(work, cluster);
+    cluster.agree(threads)?;
     let scan =
         cluster.agree(scan::open(path, OpenOptions { file_locking: !work.no_file_locking }))?;
     if cluster.rank() == 0 {
@@ -212,4 +212,15 @@ fn begin(path: &Path, work: &WorkArgs, cluster: &mut dyn Cluster) -> Result<Box<
         }
     }
     Ok(scan)
+}
+
+/// Starts the threads of this rank. They serve every later command of this process, too.
+fn start_threads(work: &WorkArgs, cluster: &mut dyn Cluster) -> Result<()> {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    if STARTED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let threads = work.threads.unwrap_or_else(|| cluster.local_threads());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.map_err(|e| Error::configuration(format!("cannot start {threads} threads: {e}")))
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 26] = [
+const MAY_KNOW: [(&str, &[&str]); 27] = [
     ("error", &[]),
     ("constants", &[]),
     ("output", &[]),
@@ -32,6 +32,8 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
     ("score", &["engine", "kernels", "problem"]),
     // where fits of tiles become maps of a scan
     ("assemble", &["engine", "fit", "kernels", "maps", "problem", "scan"]),
+    // which scans, and what became of each: no ranks, no fitting
+    ("campaign", &["output"]),
     // the choices that people type
     ("cli", &["config", "engine", "maps", "problem", "regions"]),
     ("report", &[]),
@@ -42,6 +44,7 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
             "assemble",
             "background",
             "calibrate",
+            "campaign",
             "cli",
             "cluster",
             "config",

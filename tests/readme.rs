@@ -52,11 +52,16 @@ fn call(command: &str) -> Option<Vec<String>> {
     (words.len() > program + 1).then(|| words[program..].to_vec())
 }
 
+/// The long help of a command and of those below it.
+fn help(command: &mut clap::Command) -> String {
+    let own = command.render_long_help().to_string();
+    command.get_subcommands_mut().fold(own, |text, below| text + &help(below))
+}
+
 /// The long help of every subcommand.
 fn helps() -> Vec<(String, String)> {
     let mut cli = Cli::command();
-    let help = |c: &mut clap::Command| (c.get_name().to_string(), c.render_long_help().to_string());
-    cli.get_subcommands_mut().map(help).collect()
+    cli.get_subcommands_mut().map(|c| (c.get_name().to_string(), help(c))).collect()
 }
 
 /// Whether a help lists an option, and not only one that begins alike.
