@@ -202,21 +202,25 @@ fn a_killed_process_is_a_failed_scan_and_the_next_one_comes() {
 
 #[test]
 fn a_signal_stops_the_campaign_and_the_same_command_goes_on() {
-    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{QUICK}"));
+    let slow = QUICK.replace("'nnls'", "'newton', '--precision', 'f64', '--tile-pixels', '35'");
+    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{slow}"));
     case.simulate("raw/s1.h5", 1, &[]);
     case.simulate("raw/s2.h5", 2, &["--rows", "131", "--cols", "67", "--channels", "2048"]);
     case.simulate("raw/s3.h5", 3, &[]);
-    let process =
-        || case.maybe_json("maps/state/0001.json").map(|record| record["process"].clone());
+    let record = || case.maybe_json("maps/state/0001.json");
+    let process = || record().map(|record| record["process"].clone());
     for signal in ["TERM", "INT", "USR1"] {
         let before = process();
         let run = case.campaign("run").stderr(Stdio::piped()).spawn().expect("the program starts");
-        wait_for("a record of the second scan", || {
-            process().filter(|process| Some(process) != before.as_ref())
+        wait_for("a record and a ledger of the second scan", || {
+            process().filter(|process| Some(process) != before.as_ref())?;
+            case.path("maps/s2.h5.ledger").exists().then_some(())
         });
         campaign::kill(signal, run.id());
         let run = run.wait_with_output().expect("the program ends");
         assert_eq!(code(&run), 75, "after SIG{signal}: {}", said(&run));
+        let record = record().expect("a record");
+        assert_eq!(record["state"], "stopped", "after SIG{signal}: {record}\n{}", said(&run));
         let status = status_of(&case);
         assert!(
             status.contains("3 scans: 1 done, 0 running, 1 interrupted, 0 failed, 1 waiting"),
@@ -225,6 +229,7 @@ fn a_signal_stops_the_campaign_and_the_same_command_goes_on() {
     }
     succeed(&mut case.campaign("run"));
     assert!(status_of(&case).contains("3 scans: 3 done"), "{}", status_of(&case));
+    assert!(!case.path("maps/s2.h5.ledger").exists(), "a ledger of complete maps");
 }
 
 #[test]

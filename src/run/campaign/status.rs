@@ -7,7 +7,7 @@ use crate::campaign::{Campaign, Entry, Record, Standing};
 use crate::error::Result;
 use crate::maps;
 use crate::output::numbered;
-use crate::report::{count, duration, say, several};
+use crate::report::{count, duration, rate, say, several};
 
 pub(super) fn run(manifest: &Path) -> Result<()> {
     let campaign = Campaign::planned(manifest)?;
@@ -67,7 +67,7 @@ fn share(campaign: &Campaign, entry: &Entry) -> f64 {
     }
     let detectors = entry.detectors.unwrap_or(0);
     let shares = (0..detectors).filter_map(|i| of(&numbered(&output, Some(i))));
-    shares.sum::<f64>() / detectors.max(1) as f64
+    shares.fold(0.0, |sum, share| sum + share) / detectors.max(1) as f64
 }
 
 /// Pixels, and the time that those that are done took.
@@ -115,19 +115,19 @@ impl Work {
     }
 
     fn line(&self) -> String {
-        let percent = 100.0 * self.done / self.pixels.max(1) as f64;
-        let (done, all) = (count(self.done.round() as usize), count(self.pixels));
-        let mut text = format!("{done} of {all} pixels ({percent:.0} %)");
+        let done = self.done.round() as usize;
+        let percent = 100 * done / self.pixels.max(1);
+        let mut text = format!("{} of {} pixels ({percent} %)", count(done), count(self.pixels));
         if self.unknown > 0 {
             text += &format!(", {} of unknown size", several(self.unknown, "scan"));
         }
-        if self.done > 0.0 && self.seconds > 0.0 && self.left > 0.0 {
-            let rate = self.done / self.seconds;
+        if done > 0 && self.seconds > 0.0 && self.left > 0.0 {
             let at_once = self.running.max(1);
-            let left = Duration::from_secs_f64(self.left / rate / at_once as f64);
+            let left = self.left / self.done * self.seconds / at_once as f64;
             text += &format!(
-                ", {rate:.1} pixels/s of a scan, {} left with {at_once} at once",
-                duration(left)
+                ", {} pixels/s in a scan, {} left with {at_once} at once",
+                rate(done, Duration::from_secs_f64(self.seconds)),
+                duration(Duration::from_secs_f64(left))
             );
         }
         text + "\n"
