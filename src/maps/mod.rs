@@ -24,7 +24,7 @@ pub use self::hdf5::{
     Writer, create, read_estimates, read_status, read_summary, write_modelled, write_regions,
     write_summary,
 };
-pub use self::ledger::{Progress, ledger_of, progress};
+pub use self::ledger::{Extent, Ledger, Piece, Progress, ledger_of, progress};
 pub use self::regions::RegionFile;
 pub use self::summary::{MapSummary, SummaryRow, SummaryTable, Total, quartiles};
 use crate::error::Result;
@@ -154,12 +154,23 @@ pub struct Provenance {
     pub taken_over: usize,
     /// Ranks and their threads, and what carries the messages.
     pub cluster: String,
+    /// Which run fitted which pixels, where their engines differ.
+    pub runs: Option<Runs>,
     /// Every file of the scan, the one that was opened first, with its SHA-256, hexadecimal.
     pub inputs: Vec<(PathBuf, String)>,
     /// When the run began, ISO 8601, UTC.
     pub started: String,
     /// How long it took \[s\].
     pub seconds: f64,
+}
+
+/// The runs of a map that was gone on with.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    /// Engine of each, from the first on.
+    pub engines: Vec<String>,
+    /// `[row, col]`: by which run, counted from 1.
+    pub of_pixel: Array2<u8>,
 }
 
 /// What a map file does about the spectra themselves.
