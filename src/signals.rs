@@ -12,6 +12,9 @@ use crate::error::{EXIT_STOPPED, Error, Result};
 /// How long a run has to end by itself. What is on disk is consistent at every instant, so it can be cut off.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// The signals.
+pub const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGUSR1];
+
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Is this run to end early? It begins to be so after [`listen`] alone.
@@ -20,13 +23,17 @@ pub fn asked() -> &'static AtomicBool {
 }
 
 /// Listens from now on. The first signal asks; [`GRACE`] later, or with a second SIGINT, the process ends with
-/// [`EXIT_STOPPED`].
+/// [`EXIT_STOPPED`]. Later calls in one process change nothing.
 ///
 /// # Errors
 ///
 /// When the system lets nobody listen.
 pub fn listen() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])
+    static LISTENING: AtomicBool = AtomicBool::new(false);
+    if LISTENING.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    let mut signals = Signals::new(SIGNALS)
         .map_err(|e| Error::configuration(format!("cannot listen to signals: {e}")))?;
     thread::spawn(move || {
         for signal in &mut signals {

@@ -263,7 +263,10 @@ fn a_manifest_that_cannot_be_meant_is_refused_and_says_what_is_wrong() {
     for (manifest, complaint) in [
         (format!("[[group]]\n{scans}elemnts = ['Fe']\n"), "unknown field `elemnts`"),
         (format!("[[group]]\n{scans}options = ['--fre', 'four']\n"), "unexpected argument '--fre'"),
-        (format!("[[group]]\n{scans}options = ['--overwrite']\n"), "would lose what is done"),
+        (
+            format!("[[group]]\n{scans}options = ['--overwrite']\n"),
+            "cannot be used with '--overwrite'",
+        ),
         (format!("[[group]]\n{scans}[[group]]\n{scans}"), "is in the groups group-1 and group-2"),
         ("[[group]]\nscans = []\n".into(), "no scan is found"),
         ("[[group]]\nscans = ['maps/s1.h5']\n".into(), "is in the output folder"),

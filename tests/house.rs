@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 27] = [
+const MAY_KNOW: [(&str, &[&str]); 28] = [
     ("error", &[]),
     ("constants", &[]),
     ("output", &[]),

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kernels::{self, Status};
-use crate::maps::{Analysis, MapFile, Maps, ParameterRow, Provenance, Summed};
+use crate::maps::{Analysis, MapFile, Maps, ParameterRow, Provenance, Summed, quartiles};
 use crate::problem::{Optimizer, Problem};
 use crate::report;
 use crate::scan::{ScanReader, Times};
@@ -91,10 +91,9 @@ pub(super) fn provenance(settings: &Settings) -> Provenance {
 
 /// Ranks and threads, and what carries the messages. Ranks of other machines may have other threads.
 pub(super) fn workers(cluster: &dyn Cluster) -> String {
-    let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let threads = several(rayon::current_num_threads(), "thread");
+    let threads = report::several(rayon::current_num_threads(), "thread");
     let place = if cluster.size() == 1 { "" } else { " on the first" };
-    format!("{}, {threads}{place}, {}", several(cluster.size(), "rank"), cluster.describe())
+    format!("{}, {threads}{place}, {}", report::several(cluster.size(), "rank"), cluster.describe())
 }
 
 /// What was typed, or some words of it.
@@ -118,10 +117,8 @@ pub(super) fn summary(maps: &Maps, which: Chosen, began: Instant) {
             );
         }
     }
-    let mut r: Vec<f32> = maps.r_squared.iter().copied().filter(|r| r.is_finite()).collect();
-    r.sort_by(f32::total_cmp);
-    if let [_, .., _] = r[..] {
-        let quartile = |q: usize| r[(r.len() - 1) * q / 4];
-        log::info!("{prefix}R² quartiles {:.4} {:.4} {:.4}", quartile(1), quartile(2), quartile(3));
+    let [low, median, high] = quartiles(maps.r_squared.iter().copied());
+    if median.is_finite() {
+        log::info!("{prefix}R² quartiles {low:.4} {median:.4} {high:.4}");
     }
 }

@@ -169,7 +169,7 @@ impl Fill<'_> {
         // where the keeper failed it knows why
         let kept = keeper.map(Keeper::finish).transpose()?;
         if let (Err(Error::Stopped), Some(kept)) = (&served, &kept) {
-            say_stopped(kept, scan.info().pixels());
+            say_stopped(kept, scan.info().pixels(), args);
         }
         served.map(|()| kept)
     }
@@ -227,10 +227,13 @@ impl Fill<'_> {
     }
 }
 
-fn say_stopped(kept: &Unfinished, pixels: usize) {
+fn say_stopped(kept: &Unfinished, pixels: usize, args: &MapArgs) {
+    // a campaign resumes without being told
+    let resumes = args.resume && !std::env::args().any(|word| word == "--resume");
+    let resume = if resumes { "" } else { " --resume" };
     let typed = command_line(|word| word != "--overwrite" && word != "--resume");
     log::warn!(
-        "stopped: {} of {} pixels are in {}; go on with\n    {typed} --resume",
+        "stopped: {} of {} pixels are in {}; go on with\n    {typed}{resume}",
         report::count(kept.done_pixels()),
         report::count(pixels),
         kept.path().display(),

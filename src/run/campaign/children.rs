@@ -9,17 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::campaign::{Campaign, Entry, Place, Record, Standing, State, now};
 use crate::cluster::VARIABLES;
-use crate::error::{Error, Result};
+use crate::error::{EXIT_STOPPED, Error, Result};
 use crate::report::several;
+use crate::signals::SIGNALS;
 
 /// Time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
-/// Exit code of what can be gone on with.
-const STOPPED: i32 = 75;
 
 /// Maps those of the entries that are not done.
 ///
@@ -32,7 +30,7 @@ pub(super) fn run(
     ranks: Option<NonZeroUsize>,
 ) -> Result<()> {
     let signal = Arc::new(AtomicBool::new(false));
-    for number in [SIGTERM, SIGINT, SIGUSR1] {
+    for number in SIGNALS {
         signal_hook::flag::register(number, Arc::clone(&signal))
             .map_err(|e| Error::configuration(format!("signals cannot be heard: {e}")))?;
     }
@@ -58,7 +56,7 @@ pub(super) fn run(
         let Some(status) = end_of(start(campaign, entry, ranks)?, &signal)? else {
             return Err(stopped(campaign));
         };
-        if status.code() == Some(STOPPED) {
+        if status.code() == Some(EXIT_STOPPED) {
             return Err(stopped(campaign));
         }
         if status.success() {
@@ -123,11 +121,8 @@ fn end_of(mut child: Child, signal: &AtomicBool) -> Result<Option<ExitStatus>> {
 
 fn stopped(campaign: &Campaign) -> Error {
     let manifest = campaign.manifest.path.display();
-    Error::Stopped {
-        what: format!(
-            "a signal stopped the campaign; `xrfit campaign run {manifest}` goes on with it"
-        ),
-    }
+    log::warn!("a signal stopped the campaign; go on with\n    xrfit campaign run {manifest}");
+    Error::Stopped
 }
 
 /// Why an entry failed: what its process wrote down, else how it ended, which is written for it.

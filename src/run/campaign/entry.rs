@@ -13,8 +13,11 @@ use crate::error::{Error, Result};
 use crate::kernels::Status;
 use crate::maps;
 use crate::output::folder;
+use crate::signals;
 
 pub(super) fn run(manifest: &Path, index: usize, cluster: &mut dyn Cluster) -> Result<()> {
+    // also while shapes are found, not from the map on alone
+    cluster.agree(signals::listen())?;
     let campaign = cluster.agree(Campaign::planned(manifest))?;
     let Some(entry) = cluster.agree(campaign.entry(index).map(Option::<&Entry>::cloned))? else {
         return on_rank_0(cluster, || {
@@ -47,7 +50,7 @@ pub(super) fn run(manifest: &Path, index: usize, cluster: &mut dyn Cluster) -> R
 fn is_own(error: &Error, this: usize) -> bool {
     match error {
         Error::Rank { rank, .. } => *rank == this,
-        Error::Stopped { .. } => false,
+        Error::Stopped => false,
         _ => true,
     }
 }
@@ -73,7 +76,7 @@ fn calibrated(shared: &SharedTask, cluster: &mut dyn Cluster) -> Result<()> {
         let told = |what: &str| format!("the calibration that its group shares, on {scan}: {what}");
         match error {
             Error::Rank { rank, what } => Error::Rank { rank, what: told(&what) },
-            Error::Stopped { .. } => error,
+            Error::Stopped => error,
             _ => Error::configuration(told(&error.to_string())),
         }
     })?;
@@ -184,7 +187,7 @@ fn end_badly(campaign: &Campaign, entry: &Entry, attempt: Option<&Attempt>, erro
     let record = attempt.map(|a| a.ended(State::Failed)).or_else(|| campaign.record(entry));
     let Some(record) = record else { return };
     let (state, reason) = match error {
-        Error::Stopped { .. } => (State::Stopped, None),
+        Error::Stopped => (State::Stopped, None),
         _ => (State::Failed, Some(error.to_string())),
     };
     let record = Record { state, ended: Some(now()), reason, ..record };

@@ -41,11 +41,6 @@ impl Task {
         };
         let mut map = map(group, &campaign.scan_of(entry), &campaign.output_of(entry))
             .map_err(|e| wrong(&said(&e)))?;
-        if map.overwrite {
-            return Err(wrong(
-                &"--overwrite would lose what is done; delete what is to be made anew",
-            ));
-        }
         found_in(&manifest.folder, &mut map);
         // each scan has pictures of its own
         let pictures = entry.output.with_extension("");
