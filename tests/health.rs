@@ -11,6 +11,7 @@ use std::time::Instant;
 use interrupted::program::{XRFIT, succeed};
 use interrupted::whole::assert_same;
 use interrupted::{Case, LIMIT, SOON, has_mpi, refused, signal, stopped};
+use xrfit::maps::progress;
 
 #[test]
 fn a_full_disk_keeps_what_fits_and_the_run_goes_on_when_there_is_room() {
@@ -35,7 +36,7 @@ fn a_disk_that_fills_up_meanwhile_loses_nothing_that_was_done() {
     let case = Case::new([71, 73]);
     let expected = case.uninterrupted();
     stopped(&case, &[]);
-    let before = xrfit::maps::progress(&case.path("cut.h5.ledger")).expect("it opens");
+    let before = progress(&case.path("cut.h5.ledger")).expect("it opens");
     let program = case.map(1, "cut.h5", &["--resume"]);
     let mut full = Command::new("sh");
     full.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""]);
@@ -44,7 +45,7 @@ fn a_disk_that_fills_up_meanwhile_loses_nothing_that_was_done() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("cut.h5.ledger: cannot be written"), "{said}");
-    let after = xrfit::maps::progress(&case.path("cut.h5.ledger")).expect("it opens");
+    let after = progress(&case.path("cut.h5.ledger")).expect("it opens");
     assert_eq!(after, before, "pixels that are done");
     succeed(&mut case.map(1, "cut.h5", &["--resume"]));
     assert_same(&case.path("cut.h5"), &expected, "after a disk that filled up");
@@ -90,8 +91,9 @@ fn a_rank_that_hangs_is_named_and_one_that_is_killed_ends_the_job() {
     for (name, options) in
         [("STOP", &["--resume", "--rank-timeout", "2"][..]), ("KILL", &["--resume"])]
     {
+        let before = progress(&ledger).expect("a ledger").map_or(0, |progress| progress.done);
         let mut run = case.start(&mut case.map(3, "cut.h5", options));
-        run.wait_for_pixels(&ledger, 50);
+        run.wait_for_pixels(&ledger, before + 50);
         let began = Instant::now();
         signal(*run.ranks().last().expect("ranks"), name);
         let status = run.ended(LIMIT);
