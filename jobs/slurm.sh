@@ -82,8 +82,11 @@ job_run() {
         wait "$job_pid" || code=$?
         [ "$signals" -ne "$job_signals" ] || break
     done
-    # Ranks that have only begun to start die of the signal; nothing is lost by that.
-    if [ "$job_signals" -gt 0 ] && [ "$code" -eq $((128 + 10)) ]; then code=75; fi
+    # Ranks that have only begun to start die of SIGUSR1 (10), and when one has ended a launcher may
+    # kill the others (9, 15) and say that; nothing is lost by either.
+    if [ "$job_signals" -gt 0 ]; then
+        case "$((code - 128))" in 9 | 10 | 15) code=75 ;; esac
+    fi
     return "$code"
 }
 

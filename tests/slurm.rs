@@ -50,7 +50,7 @@ fn slow_case() -> Case {
     let mut text = fs::read_to_string(case.path("fit.toml")).expect("a configuration");
     for (is, slow) in [
         ("optimizer = \"newton\"", "optimizer = \"adam\""),
-        ("iterations = 500", "iterations = 12000"),
+        ("iterations = 500", "iterations = 1000"),
         ("tolerance = 0.00001", "tolerance = 0"),
     ] {
         assert_eq!(text.matches(is).count(), 1, "`{is}` in {text}");
