@@ -16,8 +16,14 @@ const BEGIN: &str = "<!-- defaults:begin -->\n";
 const END: &str = "<!-- defaults:end -->";
 
 /// Options of the programs that start xrfit, as the READMEs mention them by themselves.
-const OF_LAUNCHERS: [&str; 5] =
-    ["--mpi", "--cpus-per-task", "--ntasks-per-node", "--gpus-per-node", "--array"];
+const OF_LAUNCHERS: [&str; 6] = [
+    "--mpi",
+    "--cpus-per-task",
+    "--ntasks-per-node",
+    "--gpus-per-node",
+    "--mem-per-cpu",
+    "--array",
+];
 /// Where a build or an installation puts things.
 const MADE: [&str; 4] = ["target/", "bin/", "share/", "lib/"];
 
