@@ -87,17 +87,21 @@ template <class Team, class T>
 XRF_FN double upper_of(Team team, const Profile &p, double low, double high, Workspace<T> &w) {
     const int n = limit_steps();
     const double step = (high - low) / n;
-    double *density = w.jacobian.moved + w.jacobian.n, most = -1e300;  // behind the row
+    double *logs = w.jacobian.moved + w.jacobian.n, *density = logs + n + 1, most = -1e300;  // behind the row
     for (int i = 0; i <= n; ++i) {
         const double here = log_likelihood(team, p, low + i * step, w);
         most = here > most ? here : most;
+        if (team.leads()) logs[i] = here;
+    }
+    team.sync();
+    double all = 0, before = 0;
+    for (int i = 0; i <= n; ++i) {
+        const double here = exponential(logs[i] - most);
+        all += i > 0 ? before + here : 0.0;
+        before = here;
         if (team.leads()) density[i] = here;
     }
     team.sync();
-    XRF_SHARE(team, i, n + 1) density[i] = exponential(density[i] - most);
-    team.sync();
-    double all = 0;
-    for (int i = 0; i < n; ++i) all += density[i] + density[i + 1];
     double below = 0, piece = 0;
     int i = 0;
     for (; i < n; ++i) {

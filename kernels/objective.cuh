@@ -39,16 +39,15 @@ template <class T> XRF_FN T half_deviance(T m, T y) {
 template <class T> XRF_FN T expected(T f, T floor) { return (f > T(0) ? f : T(0)) + floor; }
 
 // Half the sum of r^2, r = M' + b - y, or of v r^2 where there is trust v; and r or v r times `scale` into `weight`, which
-// may be `total`. All arrays are [padded n]; channels from n on count as fitted exactly.
+// may be `total`. All arrays are [padded n]; channels from n on count as fitted exactly, whatever they hold.
 template <bool TRUST, class Team, class T>
 XRF_FN double half_squares(Team team, int n, T scale, const T *XRF_RESTRICT trust, const T *total,
                            const T *XRF_RESTRICT background, const T *XRF_RESTRICT counts, T *weight) {
     T squares[Team::LANES] = {};
-    for (int b = team.first(); b < n; b += Team::BLOCK)
+    for (int b = team.first(); b < padded<Team>(n); b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
-            const T inside = c < n ? T(1) : T(0);
-            const T r = inside * (total[c] + background[c] - counts[c]), s = TRUST ? trust[c] * r : r;
+            const T r = c < n ? total[c] + background[c] - counts[c] : T(0), s = TRUST && c < n ? trust[c] * r : r;
             weight[c] = scale * s;
             squares[j] += s * r;
         }
@@ -60,13 +59,12 @@ template <class Team, class T>
 XRF_FN double half_deviances(Team team, int n, T scale, T floor, const T *total, const T *XRF_RESTRICT background,
                              const T *XRF_RESTRICT counts, T *weight) {
     T halves[Team::LANES] = {};
-    for (int b = team.first(); b < n; b += Team::BLOCK)
+    for (int b = team.first(); b < padded<Team>(n); b += Team::BLOCK)
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
-            const T inside = c < n ? T(1) : T(0);
-            const T m = expected(total[c] + background[c], floor), y = inside * counts[c];
-            weight[c] = inside * scale * (m - y) / m;
-            halves[j] += inside * half_deviance(m, y);
+            const T m = expected(total[c] + background[c], floor), y = c < n ? counts[c] : m;
+            weight[c] = c < n ? scale * (m - y) / m : T(0);
+            halves[j] += c < n ? half_deviance(m, y) : T(0);
         }
     return (double)team.sum(halves);
 }

@@ -17,7 +17,11 @@ use crate::regions::Span;
 ///
 /// Energies are in keV, times in seconds, amplitudes in net counts of an element's first line.
 #[derive(Parser, Debug)]
-#[command(name = "xrfit", version)]
+#[command(
+    name = "xrfit",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 75 stopped by a signal (go on with `map --resume`)"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -158,6 +162,9 @@ pub struct WorkArgs {
     /// Do not lock HDF5 files (parallel file systems without flock).
     #[arg(long)]
     pub no_file_locking: bool,
+    /// Give up on a rank that has not answered for so long, with a tile in hand.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub rank_timeout: u64,
 }
 
 /// `xrfit map`.
@@ -174,9 +181,17 @@ pub struct MapArgs {
     /// Also draw the maps: one picture per component and overview.png, in this folder.
     #[arg(long, value_name = "FOLDER")]
     pub png: Option<PathBuf>,
-    /// Replace existing output.
-    #[arg(long)]
+    /// Replace existing output, and begin anew where a run did not end.
+    #[arg(long, conflicts_with = "resume")]
     pub overwrite: bool,
+    /// Go on with a run that did not end, with any number of ranks and threads; without one begin, and where the map
+    /// file is there be content.
+    #[arg(long)]
+    pub resume: bool,
+    /// Go on also with another engine, precision or version of xrfit than that run had; the map file then says which
+    /// pixels have which.
+    #[arg(long, requires = "resume")]
+    pub other_engine: bool,
     /// What is fitted and how.
     #[command(flatten)]
     pub fit: FitArgs,

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Exit code of a run that failed.
+pub const EXIT_FAILED: i32 = 1;
+/// Exit code of a run that a signal stopped and that can be gone on with (`EX_TEMPFAIL` of sysexits.h).
+pub const EXIT_STOPPED: i32 = 75;
+
 /// An error that ends the run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,9 +37,17 @@ pub enum Error {
         /// Its message.
         what: String,
     },
+    /// A signal asked the run to end early; what it did is kept.
+    #[error("stopped")]
+    Stopped,
 }
 
 impl Error {
+    /// What the program ends with.
+    pub fn exit_code(&self) -> i32 {
+        if matches!(self, Self::Stopped) { EXIT_STOPPED } else { EXIT_FAILED }
+    }
+
     /// An error about a file.
     pub fn file(path: impl AsRef<Path>, what: impl std::fmt::Display) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), what: what.to_string() }

@@ -138,7 +138,7 @@ fn fill(
 }
 
 impl TileFits {
-    /// The bytes another rank can read with [`TileFits::from_bytes`].
+    /// The bytes that another rank can cut up again with [`Parts::of`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.values.len() * 4 + self.status.len() * 5 + 64);
         for n in [self.pixels.start, self.pixels.end] {
@@ -153,37 +153,76 @@ impl TileFits {
         bytes
     }
 
-    /// The tile that [`TileFits::to_bytes`] wrote for the same problem.
+    /// The tile of such bytes, cut up.
+    ///
+    /// # Panics
+    ///
+    /// When they are not a tile of this problem.
+    pub fn of_parts(parts: &Parts, problem: &Problem) -> Self {
+        let values = parts.values.as_chunks().0.iter().map(|v| f32::from_le_bytes(*v)).collect();
+        let sums = parts.sums.map(|bytes| {
+            ExactSum(bytes.as_chunks().0.iter().map(|v| i64::from_le_bytes(*v)).collect())
+        });
+        let [fitted, background, counts] = sums;
+        Self {
+            pixels: parts.pixels.clone(),
+            values: Array2::from_shape_vec((parts.pixels.len(), columns(problem)), values)
+                .expect("a row per pixel"),
+            steps: parts.steps.as_chunks().0.iter().map(|v| u32::from_le_bytes(*v)).collect(),
+            status: parts.status.to_vec(),
+            fitted,
+            background,
+            counts,
+        }
+    }
+}
+
+/// A tile's bytes, part by part; numbers are little-endian.
+#[derive(Clone, Debug)]
+pub struct Parts<'a> {
+    /// The pixels.
+    pub pixels: Range<usize>,
+    /// As [`TileFits::values`], of f32.
+    pub values: &'a [u8],
+    /// Of u32.
+    pub steps: &'a [u8],
+    /// Of u8.
+    pub status: &'a [u8],
+    /// Sums of the fitted spectra, of the backgrounds, and of the counts, of i64.
+    pub sums: [&'a [u8]; 3],
+}
+
+/// Lengths of the sums of a tile.
+pub fn lengths_of_sums(problem: &Problem) -> [usize; 3] {
+    [problem.count, problem.count, problem.channels]
+}
+
+impl<'a> Parts<'a> {
+    /// Cuts up what [`TileFits::to_bytes`] wrote for the same problem.
     ///
     /// # Panics
     ///
     /// When the bytes are not such a tile.
-    pub fn from_bytes(bytes: &[u8], problem: &Problem) -> Self {
+    pub fn of(bytes: &'a [u8], problem: &Problem) -> Self {
         let mut rest = bytes;
-        let start = u64::from_le_bytes(take(&mut rest)) as usize;
-        let end = u64::from_le_bytes(take(&mut rest)) as usize;
-        let (n, width) = (end - start, columns(problem));
-        let values = (0..n * width).map(|_| f32::from_le_bytes(take(&mut rest))).collect();
-        let steps = (0..n).map(|_| u32::from_le_bytes(take(&mut rest))).collect();
-        let status = (0..n).map(|_| take::<1>(&mut rest)[0]).collect();
-        let mut sum = |n| ExactSum((0..n).map(|_| i64::from_le_bytes(take(&mut rest))).collect());
-        let tile = Self {
-            pixels: start..end,
-            values: Array2::from_shape_vec((n, width), values).expect("a row per pixel"),
-            steps,
-            status,
-            fitted: sum(problem.count),
-            background: sum(problem.count),
-            counts: sum(problem.channels),
+        let mut take = |n: usize| {
+            let (head, tail) =
+                rest.split_at_checked(n).expect("a tile's message is as long as its contents");
+            rest = tail;
+            head
+        };
+        let mut number =
+            || u64::from_le_bytes(take(8).try_into().expect("8 bytes of a number")) as usize;
+        let pixels = number()..number();
+        let n = pixels.len();
+        let parts = Self {
+            values: take(n * 4 * columns(problem)),
+            steps: take(n * 4),
+            status: take(n),
+            sums: lengths_of_sums(problem).map(|length| take(8 * length)),
+            pixels,
         };
         assert!(rest.is_empty(), "a tile's message ends where its contents do");
-        tile
+        parts
     }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let (head, tail) =
-        rest.split_first_chunk().expect("a tile's message is as long as its contents");
-    *rest = tail;
-    *head
 }

@@ -29,6 +29,7 @@
 pub mod constants;
 pub mod error;
 pub mod output;
+pub mod signals;
 pub mod spelling;
 
 pub mod scan;

@@ -1,7 +1,7 @@
 //! The command `xrfit`: parse, join the ranks, run, report.
 
 use clap::Parser;
-use xrfit::{cli::Cli, cluster, report, run};
+use xrfit::{cli::Cli, cluster, error::Error, report, run};
 
 fn main() {
     let cli = Cli::try_parse().unwrap_or_else(|problem| {
@@ -12,7 +12,13 @@ fn main() {
     });
     let mut cluster = cluster::join().unwrap_or_else(|error| cluster::refuse(&error));
     report::start_log(cluster.rank());
-    if let Err(error) = run::run(cli.command, &mut *cluster) {
-        cluster::fail(&mut *cluster, &error);
+    match run::run(cli.command, &mut *cluster) {
+        Ok(()) => {}
+        // all ranks are here
+        Err(stopped @ Error::Stopped) => {
+            drop(cluster);
+            std::process::exit(stopped.exit_code());
+        }
+        Err(error) => cluster::fail(&mut *cluster, &error),
     }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// What comes behind the name of an output in that of a partial file, before the number of its process.
+const PARTIAL: &str = ".partial-";
+
 /// May an existing file be replaced?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
@@ -54,7 +57,7 @@ impl Partial {
         };
         let mut partial = OsString::from(".");
         partial.push(name);
-        partial.push(format!(".partial-{}", std::process::id()));
+        partial.push(format!("{PARTIAL}{}", std::process::id()));
         let partial = path.with_file_name(partial);
         std::fs::File::create(&partial).map_err(|e| uncreated(path, &e))?;
         Ok(Self { partial, path: path.to_path_buf() })
@@ -85,6 +88,16 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // after a finished file there is nothing to remove
         let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
+/// Removes what processes that were killed have left of an output; none may be at work on it.
+pub fn remove_partials(path: &Path) {
+    let Some(name) = path.file_name() else { return };
+    let begins = format!(".{}{PARTIAL}", name.to_string_lossy());
+    let files = std::fs::read_dir(folder(path)).into_iter().flatten().flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(&begins)) {
+        let _ = std::fs::remove_file(file.path());
     }
 }
 

@@ -3,22 +3,29 @@
 //! Puts scan, configuration, engine, ranks and maps together; names no HDF5, MPI or CUDA.
 
 mod calibrate;
+mod checksums;
 mod common;
+mod contents;
 mod devices;
 mod engines;
 mod inspect;
+mod keeper;
 mod map;
 mod output;
 mod regions;
 mod score;
+mod settled;
 mod spectrum;
 mod sum;
+mod unfinished;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cli::{Command, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
+use crate::cluster::serve::Round;
 use crate::config::{self, Detector, Settings, Sources};
 use crate::engine::{self, Engine, Precision};
 use crate::error::{Error, Result};
@@ -26,8 +33,8 @@ use crate::output::numbered;
 use crate::problem::Problem;
 use crate::report;
 use crate::scan::{self, OpenOptions, ScanInfo, ScanReader};
+use crate::signals;
 use crate::simulate;
-use crate::tile::Tiles;
 
 /// Runs a command on all ranks.
 ///
@@ -168,20 +175,25 @@ fn open_engine(
     Ok(opened.engine)
 }
 
+/// A round of so many tickets, which a signal may end early.
+fn round(work: &WorkArgs, tickets: usize) -> Round<'static> {
+    let patience = Duration::from_secs(work.rank_timeout);
+    Round { tickets, stop: signals::asked(), patience }
+}
+
 /// Tiles for each rank when nobody says how large they are: enough to share evenly.
 const TILES_PER_RANK: usize = 16;
 /// Bytes of a pixel in the largest tiles; longer spectra come in smaller tiles.
 const PIXEL_BYTES: usize = 16 << 10;
-/// Pixels of a tile of which only the sum is made.
-const SUMMED_AT_ONCE: RangeInclusive<usize> = 64..=4096;
 
-/// The tiles of a scan; `useful` pixels at a time are neither too few nor too many for what works on them.
-fn tiles(
+/// Pixels of a tile, the same on all ranks; `useful` pixels at a time are neither too few nor too many for what works
+/// on them.
+fn tile_pixels(
     work: &WorkArgs,
     scan: &ScanInfo,
     useful: RangeInclusive<usize>,
     cluster: &mut dyn Cluster,
-) -> Result<Tiles> {
+) -> Result<usize> {
     let bytes = scan.channels.max(1) * size_of::<f32>();
     let most = (useful.end() * PIXEL_BYTES / bytes).clamp(1, *useful.end());
     let least = *useful.start().min(&most);
@@ -193,8 +205,7 @@ fn tiles(
     let size = cluster.agree(size)?;
     // a ticket means the same pixels to all ranks, whatever their machines
     let of_rank_0 = cluster.broadcast((size as u64).to_le_bytes().to_vec());
-    let size = u64::from_le_bytes(of_rank_0.try_into().expect("one number"));
-    Ok(Tiles::new(scan.pixels(), size as usize))
+    Ok(u64::from_le_bytes(of_rank_0.try_into().expect("one number")) as usize)
 }
 
 /// Opens the scan on every rank and sets the threads of this one.

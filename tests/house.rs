@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Module, and the modules it may know beside itself. Every module may know `error` and `constants`.
-const MAY_KNOW: [(&str, &[&str]); 26] = [
+const MAY_KNOW: [(&str, &[&str]); 27] = [
     ("error", &[]),
     ("constants", &[]),
     ("output", &[]),
+    ("signals", &[]),
     ("spelling", &[]),
     ("tile", &[]),
     ("regions", &[]),
@@ -56,6 +57,7 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
             "report",
             "scan",
             "score",
+            "signals",
             "simulate",
             "tile",
         ],

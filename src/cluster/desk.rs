@@ -5,15 +5,20 @@ use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::ScopedJoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pause::{ANSWER, Pause};
+use super::serve::Round;
 use super::{Cluster, Event};
 use crate::error::{Error, Result};
 
 /// Results that rank 0 holds before it stores one. With those on their way (one of each other
 /// rank, two of its own) this bounds its memory.
 const BACKLOG: usize = 4;
+/// How long ranks may finish the tickets in their hands when the round is to end early.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often rank 0 looks whether a rank hangs.
+const ROUNDS: Duration = Duration::from_secs(1);
 
 /// The tickets that nobody has taken.
 pub(super) struct Queue {
@@ -38,20 +43,37 @@ impl Queue {
 
 pub(super) type Outcome = Result<(usize, Vec<u8>)>;
 
-/// A result and its ticket, or a message and none, as one message. The ticket goes behind, where it
-/// moves nothing.
-pub(super) fn seal(mut bytes: Vec<u8>, ticket: Option<usize>) -> Vec<u8> {
-    bytes.extend(ticket.map_or(u64::MAX, |ticket| ticket as u64).to_le_bytes());
+/// What a message to rank 0 is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sealed {
+    /// The result of a ticket.
+    Result(usize),
+    /// Words about what went wrong.
+    Failure,
+    /// The round is to end.
+    Stop,
+}
+
+/// The content of a message and what it is, which goes behind, where it moves nothing.
+pub(super) fn seal(mut bytes: Vec<u8>, what: Sealed) -> Vec<u8> {
+    let number = match what {
+        Sealed::Result(ticket) => ticket as u64,
+        Sealed::Failure => u64::MAX,
+        Sealed::Stop => u64::MAX - 1,
+    };
+    bytes.extend(number.to_le_bytes());
     bytes
 }
 
-fn open(rank: usize, mut bytes: Vec<u8>) -> Outcome {
-    let seal = *bytes.last_chunk::<8>().expect("every message ends with its ticket");
+fn open(mut bytes: Vec<u8>) -> (Sealed, Vec<u8>) {
+    let seal = *bytes.last_chunk::<8>().expect("every message ends with what it is");
     bytes.truncate(bytes.len() - seal.len());
-    match u64::from_le_bytes(seal) {
-        u64::MAX => Err(Error::Rank { rank, what: String::from_utf8_lossy(&bytes).into_owned() }),
-        ticket => Ok((ticket as usize, bytes)),
-    }
+    let what = match u64::from_le_bytes(seal) {
+        u64::MAX => Sealed::Failure,
+        number if number == u64::MAX - 1 => Sealed::Stop,
+        ticket => Sealed::Result(ticket as usize),
+    };
+    (what, bytes)
 }
 
 /// Rank 0's own worker and what it gives; `worker` is `None` once it has ended.
@@ -73,6 +95,12 @@ pub(super) struct Desk<'run, 'scope, S> {
     awaited: usize,
     stored: usize,
     pause: Pause,
+    round: Round<'run>,
+    /// Tickets in the hands of each rank, and when it last gave a sign of life.
+    hands: Vec<(usize, Instant)>,
+    /// When the round was asked to end early.
+    stopping: Option<Instant>,
+    looked: Instant,
 }
 
 impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S> {
@@ -81,11 +109,24 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         queue: &'run Queue,
         sink: S,
         own: Own<'scope>,
+        round: Round<'run>,
     ) -> Self {
-        let asking = cluster.size() - 1;
-        let backlog = VecDeque::with_capacity(BACKLOG);
-        let pause = Pause::up_to(ANSWER);
-        Self { cluster, queue, sink, own, backlog, asking, awaited: 0, stored: 0, pause }
+        let now = Instant::now();
+        Self {
+            asking: cluster.size() - 1,
+            hands: vec![(0, now); cluster.size()],
+            cluster,
+            queue,
+            sink,
+            own,
+            backlog: VecDeque::with_capacity(BACKLOG),
+            awaited: 0,
+            stored: 0,
+            pause: Pause::up_to(ANSWER),
+            round,
+            stopping: None,
+            looked: now,
+        }
     }
 
     /// Will another rank speak?
@@ -93,20 +134,52 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         self.asking > 0 || self.awaited > 0
     }
 
-    /// Serves until every ticket's result is stored and every rank has been sent home.
-    pub fn serve(&mut self) -> Result<()> {
+    /// Serves until every ticket's result is stored and every rank has been sent home; or, where the round was asked to
+    /// end early (`false`), every result of a ticket that was in somebody's hands.
+    pub fn serve(&mut self) -> Result<bool> {
         loop {
+            self.look_around()?;
             // Answers first: a rank that waits for its ticket must not wait for a file too.
             self.listen()?;
             if let Some((ticket, bytes)) = self.backlog.pop_front() {
                 (self.sink)(ticket, bytes)?;
                 self.stored += 1;
             } else if !self.others() && self.own.worker.is_none() {
-                assert_eq!(self.stored, self.queue.tickets, "results stored, of all tickets");
-                return Ok(());
+                let complete = self.stored == self.queue.tickets;
+                assert!(complete || self.stopping.is_some(), "{} results stored", self.stored);
+                return Ok(complete);
             } else {
                 self.wait()?;
             }
+        }
+    }
+
+    /// Ends a round early that is asked to, and one with a rank that hangs.
+    fn look_around(&mut self) -> Result<()> {
+        if self.round.stop.load(Ordering::Relaxed) {
+            let since = *self.stopping.get_or_insert_with(Instant::now);
+            self.queue.close();
+            if since.elapsed() > GRACE {
+                return Err(Error::Stopped);
+            }
+        }
+        if self.looked.elapsed() < ROUNDS {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        self.hands[0].0 = usize::from(self.own.worker.is_some());
+        let hangs =
+            |&(held, since): &(usize, Instant)| held > 0 && since.elapsed() > self.round.patience;
+        match self.hands.iter().position(hangs) {
+            None => Ok(()),
+            Some(rank) => Err(Error::Rank {
+                rank,
+                what: format!(
+                    "has not answered for {} s (it hangs, or its machine or its file system does); look at that \
+                     machine, or give slow tiles more time with --rank-timeout",
+                    self.hands[rank].1.elapsed().as_secs()
+                ),
+            }),
         }
     }
 
@@ -118,7 +191,7 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         }
         while self.own.worker.is_some() && self.backlog.len() < BACKLOG {
             match self.own.results.try_recv() {
-                Ok(outcome) => self.backlog.push_back(outcome?),
+                Ok(outcome) => self.take_own(outcome)?,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => self.own_work_ended(),
             }
@@ -136,10 +209,16 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         }
         let sleep = if self.others() { self.pause.next() } else { Duration::from_secs(1) };
         match self.own.results.recv_timeout(sleep) {
-            Ok(outcome) => self.backlog.push_back(outcome?),
+            Ok(outcome) => self.take_own(outcome)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.own_work_ended(),
         }
+        Ok(())
+    }
+
+    fn take_own(&mut self, outcome: Outcome) -> Result<()> {
+        self.hands[0].1 = Instant::now();
+        self.backlog.push_back(outcome?);
         Ok(())
     }
 
@@ -150,11 +229,25 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
                 let ticket = self.queue.take();
                 self.asking -= usize::from(ticket.is_none());
                 self.awaited += usize::from(ticket.is_some());
+                let (held, since) = &mut self.hands[rank];
+                *held += usize::from(ticket.is_some());
+                *since = Instant::now();
                 self.cluster.grant(rank, ticket);
             }
             Event::Message { rank, bytes } => {
-                self.backlog.push_back(open(rank, bytes)?);
-                self.awaited -= 1;
+                self.hands[rank].1 = Instant::now();
+                match open(bytes) {
+                    (Sealed::Result(ticket), bytes) => {
+                        self.backlog.push_back((ticket, bytes));
+                        self.awaited -= 1;
+                        self.hands[rank].0 -= 1;
+                    }
+                    (Sealed::Failure, words) => {
+                        let what = String::from_utf8_lossy(&words).into_owned();
+                        return Err(Error::Rank { rank, what });
+                    }
+                    (Sealed::Stop, _) => self.round.stop.store(true, Ordering::Relaxed),
+                }
             }
         }
         Ok(())

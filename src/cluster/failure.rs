@@ -8,8 +8,6 @@ use std::time::Duration;
 use super::{Cluster, speaks};
 use crate::error::{Error, Result};
 
-/// Exit code of a run that an error ended.
-const FAILED: i32 = 1;
 /// Exit code of a run that a panic ended.
 pub(super) const PANICKED: i32 = 101;
 /// How long a rank waits for rank 0 to report a failure that rank 0 has heard of.
@@ -29,7 +27,7 @@ pub fn fail(cluster: &mut dyn Cluster, error: &Error) -> ! {
     } else {
         say(&format!("rank {}: {error}", cluster.rank()));
     }
-    cluster.abort(FAILED)
+    cluster.abort(error.exit_code())
 }
 
 /// Ends a process that [`super::join`] refused; the first of those that were started speaks.
@@ -40,7 +38,7 @@ pub fn refuse(error: &Error) -> ! {
         // The launcher ends the others when one has ended: let the first speak before.
         thread::sleep(Duration::from_secs(1));
     }
-    std::process::exit(FAILED)
+    std::process::exit(error.exit_code())
 }
 
 /// Prints a line in one piece, so that lines of several ranks do not mix.

@@ -7,6 +7,7 @@ mod colours;
 mod estimates;
 mod family;
 mod hdf5;
+mod ledger;
 pub mod png;
 mod regions;
 
@@ -19,6 +20,7 @@ pub use self::colours::viridis;
 pub use self::estimates::Estimates;
 pub use self::family::sum;
 pub use self::hdf5::{Writer, create, read_estimates, write_modelled, write_regions};
+pub use self::ledger::{Extent, Ledger, Piece, Progress, ledger_of, progress};
 pub use self::regions::RegionFile;
 use crate::error::Result;
 pub use crate::output::Overwrite;
@@ -147,12 +149,23 @@ pub struct Provenance {
     pub taken_over: usize,
     /// Ranks and their threads, and what carries the messages.
     pub cluster: String,
+    /// Which run fitted which pixels, where their engines differ.
+    pub runs: Option<Runs>,
     /// Every file of the scan, the one that was opened first, with its SHA-256, hexadecimal.
     pub inputs: Vec<(PathBuf, String)>,
     /// When the run began, ISO 8601, UTC.
     pub started: String,
     /// How long it took \[s\].
     pub seconds: f64,
+}
+
+/// The runs of a map that was gone on with.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    /// Engine of each, from the first on.
+    pub engines: Vec<String>,
+    /// `[row, col]`: by which run, counted from 1.
+    pub of_pixel: Array2<u8>,
 }
 
 /// What a map file does about the spectra themselves.

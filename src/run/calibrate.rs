@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use ndarray::Array1;
 
 use super::output::inputs;
-use super::{
-    Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum,
-    tiles,
-};
+use super::{Chosen, begin, detectors, on_rank_0, problem, resolve, resolve_common, sum};
 use crate::calibrate::{Calibration, Engines, Evidence, Proposal, Search, calibrate, propose};
 use crate::cli::{CalibrateArgs, FitArgs, WorkArgs};
 use crate::cluster::Cluster;
@@ -116,8 +113,7 @@ fn first_pass(
     cluster: &mut dyn Cluster,
 ) -> Result<Found> {
     let info = scan.info().clone();
-    let tiles = tiles(work, &info, SUMMED_AT_ONCE, cluster)?;
-    let spectrum = sum::spectrum(scan, chosen, tiles, cluster)?;
+    let spectrum = sum::spectrum(scan, chosen, work, cluster)?;
     let mut found = Ok(Vec::new());
     let mut evidence = String::new();
     if cluster.rank() == 0 && spectrum.sum() > 0.0 {
@@ -137,13 +133,13 @@ fn first_pass(
 }
 
 /// What a first pass changes, for the other ranks: shapes, then names of components.
-fn as_bytes(settings: &Settings) -> Vec<u8> {
+pub(super) fn as_bytes(settings: &Settings) -> Vec<u8> {
     let names: Vec<String> = settings.components.iter().map(|c| c.name()).collect();
     let shapes = settings.parameters.iter().flat_map(|v| v.start.to_le_bytes());
     shapes.chain(names.join(",").into_bytes()).collect()
 }
 
-fn from_bytes(settings: &Settings, bytes: &[u8]) -> Result<Settings> {
+pub(super) fn from_bytes(settings: &Settings, bytes: &[u8]) -> Result<Settings> {
     let (shapes, names) = bytes.split_at(8 * settings.parameters.len());
     let shapes: Vec<f64> = shapes.as_chunks().0.iter().map(|v| f64::from_le_bytes(*v)).collect();
     let names = String::from_utf8_lossy(names);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ndarray::{Array1, Array2};
 
 use super::calibrate::{Found, widened};
-use super::{Chosen, SUMMED_AT_ONCE, problem, sum, tiles};
+use super::{Chosen, problem, sum};
 use crate::background::{self, Pooled};
 use crate::cli::WorkArgs;
 use crate::cluster::Cluster;
@@ -33,26 +33,23 @@ pub(super) struct Common {
     pub deviance: f64,
 }
 
-/// Finds it for a detector.
+/// Finds it for a detector; and as bytes for [`Common::of`], nothing where the settings say all.
 pub(super) fn common(
     scan: &mut dyn ScanReader,
     which: Chosen,
     found: &Found,
     work: &WorkArgs,
     cluster: &mut dyn Cluster,
-) -> Result<Common> {
+) -> Result<(Common, Vec<u8>)> {
     let (settings, info) = (found.settings.clone(), scan.info().clone());
     let problem = cluster.agree(problem(&settings, &info, which))?;
-    let plain = Common { settings, problem, deviance: f64::NAN };
+    let plain = Common::of(settings, problem, &[]);
     if !plain.problem.background.has_templates() && !plain.scatters() {
-        return Ok(plain);
+        return Ok((plain, Vec::new()));
     }
     let spectrum = match &found.spectrum {
         Some(spectrum) => spectrum.clone(),
-        None => {
-            let tiles = tiles(work, &info, SUMMED_AT_ONCE, cluster)?;
-            sum::spectrum(scan, which, tiles, cluster)?
-        }
+        None => sum::spectrum(scan, which, work, cluster)?,
     };
     let mut of_rank_0 = Ok(Vec::new());
     if cluster.rank() == 0 {
@@ -67,7 +64,8 @@ pub(super) fn common(
         });
     }
     let bytes = cluster.agree(of_rank_0)?;
-    Ok(plain.with(&cluster.broadcast(bytes)))
+    let bytes = cluster.broadcast(bytes);
+    Ok((Common::of(plain.settings, plain.problem, &bytes), bytes))
 }
 
 /// What rank 0 looks at.
@@ -181,7 +179,12 @@ impl Common {
             && self.problem.parameters.iter().any(unknown)
     }
 
-    /// With what rank 0 found.
+    /// Settings and their problem with what [`common`] found.
+    pub(super) fn of(settings: Settings, problem: Problem, bytes: &[u8]) -> Self {
+        let plain = Self { settings, problem, deviance: f64::NAN };
+        if bytes.is_empty() { plain } else { plain.with(bytes) }
+    }
+
     fn with(mut self, bytes: &[u8]) -> Self {
         let mut values = bytes.as_chunks().0.iter().map(|v| f64::from_le_bytes(*v));
         let mut next = || values.next().expect("as many values as were sent");

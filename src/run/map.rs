@@ -1,267 +1,238 @@
 //! `xrfit map`: every pixel of every detector, into map files.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::ops::Range;
 use std::time::{Instant, SystemTime};
 
-use ndarray::{Array1, Array2, s};
-use sha2::{Digest, Sha256};
+use ndarray::Array2;
 
-use super::calibrate::settled;
-use super::common::{Common, common};
-use super::output::Output;
-use super::{Chosen, begin, detectors, engines, on_rank_0, open_engine, resolve_common, tiles};
+use super::checksums::Checksums;
+use super::common::Common;
+use super::contents::{command_line, finish, provenance, summary, workers};
+use super::keeper::Keeper;
+use super::output::{Outputs, outputs};
+use super::settled::{Settled, settle, taken_up};
+use super::unfinished::{Identity, Unfinished};
+use super::{
+    Chosen, begin, detectors, engines, on_rank_0, open_engine, resolve, resolve_common, round,
+    tile_pixels,
+};
 use crate::assemble::Assembly;
-use crate::calibrate::fit_sum;
 use crate::cli::MapArgs;
 use crate::cluster::{Cluster, serve};
-use crate::config::Settings;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::fit::{self, TileFits};
-use crate::kernels::{self, Status};
-use crate::maps::{self, Analysis, MapFile, Maps, ParameterRow, Provenance, Summed};
-use crate::problem::{Optimizer, Problem};
+use crate::fit::{self, Parts, TileFits};
+use crate::maps::{self, MapFile, Provenance};
+use crate::output::numbered;
+use crate::problem::Problem;
 use crate::report::{self, Progress};
 use crate::scan::{ScanReader, spectra_of, times_of};
+use crate::signals;
+use crate::tile::Tiles;
 
 pub(super) fn run(args: &MapArgs, cluster: &mut dyn Cluster) -> Result<()> {
+    cluster.agree(signals::listen())?;
     let mut scan = begin(&args.scan, &args.work, cluster)?;
     let info = scan.info().clone();
     let common = cluster.agree(resolve_common(&args.fit, &info))?;
     let chosen = cluster.agree(detectors(common.detector, &info))?;
     // what cannot be written is found before the first fit
-    let mut outputs = None;
-    on_rank_0(cluster, || {
-        let each = chosen.iter().map(|&which| Output::of(args, &info, which));
-        let sum = (chosen.len() > 1).then(|| Output::of_sum(args, &info)).transpose()?;
-        outputs = Some((each.collect::<Result<Vec<_>>>()?, sum));
-        Ok(())
-    })?;
+    let mut all = None;
+    on_rank_0(cluster, || outputs(args, &info, &chosen).map(|found| all = found))?;
+    if cluster.broadcast(vec![u8::from(all.is_some())]) != [1] {
+        return Ok(());
+    }
     // beside the fits, once for all detectors
-    let read = info.files.clone();
-    let mut hashing = (cluster.rank() == 0).then(|| thread::spawn(move || checksums(read)));
-    let mut inputs = Vec::new();
-    let mut files = Vec::new();
+    let checksums = (cluster.rank() == 0).then(|| Checksums::begin(info.files.clone()));
+    let (mut files, mut unfinished) = (Vec::new(), Vec::new());
     for (i, &which) in chosen.iter().enumerate() {
-        let file = one(args, &mut *scan, which, cluster)?;
+        let fitted = one(args, &mut *scan, which, checksums.as_ref(), cluster)?;
         on_rank_0(cluster, || {
-            let (Some((each, _)), Some((mut file, began))) = (&outputs, file) else {
+            let (Some(outputs), Some(Fitted { mut file, kept, began }), Some(checksums)) =
+                (&all, fitted, &checksums)
+            else {
                 unreachable!()
             };
-            if let Some(hashing) = hashing.take() {
-                inputs = hashing.join().expect("checksums do not panic")?;
-            }
-            file.provenance.inputs.clone_from(&inputs);
-            each[i].write(&file, &mut *scan)?;
+            file.provenance.inputs = checksums.wait()?;
+            kept.keep_checksums(&file.provenance.inputs)?;
+            outputs.each[i].write(&file, &mut *scan)?;
             summary(&file.maps, which, began);
             files.push(file);
+            unfinished.push(kept);
             Ok(())
         })?;
     }
-    on_rank_0(cluster, || match &outputs {
-        Some((_, Some(output))) => write_sum(output, &files, &mut *scan),
-        _ => Ok(()),
+    on_rank_0(cluster, || {
+        if let Some(Outputs { sum: Some(output), .. }) = &all {
+            match maps::sum(&files) {
+                Some(sum) => output.write(&sum, &mut *scan)?,
+                None => log::warn!(
+                    "the detectors were fitted with different components, so there is no file of their sum"
+                ),
+            }
+        }
+        unfinished.into_iter().rev().try_for_each(Unfinished::remove)
     })
 }
 
-fn write_sum(output: &Output, files: &[MapFile], scan: &mut dyn ScanReader) -> Result<()> {
-    if let Some(sum) = maps::sum(files) {
-        return output.write(&sum, scan);
-    }
-    log::warn!(
-        "the detectors were fitted with different components, so there is no file of their sum"
-    );
-    Ok(())
+/// One detector on rank 0: the file's contents, the ledger that has all of them, and when its work began.
+struct Fitted {
+    file: MapFile,
+    kept: Unfinished,
+    began: Instant,
 }
 
-/// One detector; on rank 0 the file's contents, and when its work began.
 fn one(
     args: &MapArgs,
     scan: &mut dyn ScanReader,
     which: Chosen,
+    checksums: Option<&Checksums>,
     cluster: &mut dyn Cluster,
-) -> Result<Option<(MapFile, Instant)>> {
+) -> Result<Option<Fitted>> {
     let (began, started) = (Instant::now(), SystemTime::now());
     let info = scan.info().clone();
-    let found = settled(scan, which, (&args.fit, &args.work), cluster)?;
-    let Common { settings, problem, deviance } = common(scan, which, &found, &args.work, cluster)?;
-    let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
-    let times = cluster.agree(times_of(scan, which.detector))?;
-    let mut assembly = Assembly::new(&problem, (info.rows, info.cols), &times);
-    fit_tiles(args, scan, which, (&*engine, &problem), &mut assembly, cluster)?;
-    let engines = engines::gather(&*engine, cluster);
-    let mut file = Ok(None);
-    if let Some(engines) = engines {
-        let provenance = Provenance {
-            engine: engines.words,
-            taken_over: engines.taken_over,
-            seconds: began.elapsed().as_secs_f64(),
-            started: humantime::format_rfc3339_seconds(started).to_string(),
-            cluster: workers(cluster),
-            configuration: found.evidence + &settings.to_toml(),
-            ..provenance(&settings)
-        };
-        file = finish(scan, (&*engine, &problem, deviance), assembly, times, provenance)
-            .map(|file| Some((file, began)));
-    }
-    cluster.agree(file)
-}
-
-fn fit_tiles(
-    args: &MapArgs,
-    scan: &mut dyn ScanReader,
-    which: Chosen,
-    (engine, problem): (&dyn Engine, &Problem),
-    assembly: &mut Assembly,
-    cluster: &mut dyn Cluster,
-) -> Result<()> {
-    let tiles = tiles(&args.work, scan.info(), engine.useful_batches(), cluster)?;
-    let mut progress = (cluster.rank() == 0).then(|| Progress::new(scan.info().pixels()));
-    let pixels = |ticket| tiles.get(ticket).expect("tickets are tiles");
-    let read = |ticket| {
-        let counts = spectra_of(scan, which.detector, pixels(ticket))?;
-        Ok(fit::padded(counts, problem.channels))
+    let asked = cluster.agree(resolve(&args.fit, Some(&info), which.number()))?;
+    let engine = open_engine(args.work.engine, asked.fit.precision, cluster)?;
+    let output = numbered(&args.output, which.index);
+    let mut unfinished = None;
+    let mut identity = None;
+    on_rank_0(cluster, || {
+        let own = Identity::of(&asked, &*engine, &info)?;
+        unfinished = Unfinished::find(&output, args, &own, &info)?;
+        identity = Some(own);
+        Ok(())
+    })?;
+    let known = unfinished.as_ref().map_or(Vec::new(), |kept| kept.settled().to_vec());
+    let known = cluster.broadcast(known);
+    let settled = if known.is_empty() {
+        settle(scan, which, (&args.fit, &args.work), cluster)?
+    } else {
+        cluster.agree(taken_up(&asked, &info, which, &known))?
     };
-    let work = |ticket, counts: Array2<f32>| {
-        Ok(fit::tile(engine, problem, pixels(ticket), counts.view())?.to_bytes())
-    };
-    serve::run_reading_ahead(cluster, tiles.count(), read, work, |_, bytes| {
-        let tile = TileFits::from_bytes(&bytes, problem);
-        assembly.add(&tile);
-        if let Some(progress) = &mut progress {
-            progress.advance(tile.pixels.len());
+    let Settled { evidence, common: Common { settings, problem, deviance }, bytes } = settled;
+    on_rank_0(cluster, || {
+        if let (Some(identity), None) = (&identity, &unfinished) {
+            let extent = (&problem, info.pixels());
+            unfinished = Some(Unfinished::create(&output, identity, extent, &bytes)?);
         }
         Ok(())
     })?;
-    if let Some(progress) = progress {
-        progress.finish();
+    let times = cluster.agree(times_of(scan, which.detector))?;
+    let mut assembly = Assembly::new(&problem, (info.rows, info.cols), &times);
+    let mut maps = Fill { which, engine: &*engine, problem: &problem, assembly: &mut assembly };
+    let kept = maps.fit(args, scan, unfinished.zip(checksums), cluster)?;
+    let engines = engines::gather(&*engine, cluster);
+    let mut fitted = Ok(None);
+    if let (Some(engines), Some(kept)) = (engines, kept) {
+        let shape = (info.rows, info.cols);
+        fitted = kept.runs(shape).and_then(|runs| {
+            let provenance = Provenance {
+                engine: engines.words,
+                taken_over: engines.taken_over,
+                runs,
+                seconds: began.elapsed().as_secs_f64(),
+                started: humantime::format_rfc3339_seconds(started).to_string(),
+                cluster: workers(cluster),
+                configuration: evidence + &settings.to_toml(),
+                ..provenance(&settings)
+            };
+            let fits: (&dyn Engine, &Problem, f64) = (&*engine, &problem, deviance);
+            let file = finish(scan, fits, assembly, times, provenance)?;
+            Ok(Some(Fitted { file, kept, began }))
+        });
     }
-    Ok(())
+    cluster.agree(fitted)
 }
 
-/// Everything the map file holds, from the assembled maps.
-fn finish(
-    scan: &mut dyn ScanReader,
-    (engine, problem, deviance): (&dyn Engine, &Problem, f64),
-    assembly: Assembly,
-    times: crate::scan::Times,
-    provenance: Provenance,
-) -> Result<MapFile> {
-    let counts = assembly.counts.counts();
-    let of_sum = fit_sum(engine, problem, counts.view())?;
-    let wide = |window: &Array1<f64>| {
-        let mut all = Array1::zeros(problem.channels);
-        all.slice_mut(s![problem.first..problem.first + problem.count]).assign(window);
-        all
-    };
-    let summed = Summed {
-        energy: problem.energies(),
-        calibration: problem.calibration(),
-        window: (problem.first, problem.count),
-        spectrum: counts,
-        fitted: wide(&assembly.fitted.counts()),
-        background: wide(&assembly.background.counts()),
-        fit_of_sum: wide(&of_sum.fitted),
-        background_of_sum: wide(&of_sum.background),
-        deviance_of_sum: deviance,
-    };
-    Ok(MapFile {
-        analysis: match problem.optimizer {
-            Optimizer::Adam | Optimizer::Newton => Analysis::Fitted,
-            Optimizer::Nnls => Analysis::Nnls,
-        },
-        maps: assembly.into_maps(),
-        objective_unit: problem.objective_unit().into(),
-        status_meanings: status_meanings(),
-        summed,
-        parameters: parameter_rows(problem),
-        times,
-        scalers: scan.scalers()?,
-        axes: scan.axes()?,
-        metadata: scan.metadata().clone(),
-        provenance,
-    })
+/// Maps that tiles fill.
+struct Fill<'a> {
+    which: Chosen,
+    engine: &'a dyn Engine,
+    problem: &'a Problem,
+    assembly: &'a mut Assembly,
 }
 
-/// Every shape parameter: where its fits started.
-pub(super) fn parameter_rows(problem: &Problem) -> Vec<ParameterRow> {
-    let rows = kernels::parameters().iter().zip(&problem.parameters);
-    rows.map(|(info, v)| ParameterRow {
-        name: info.name.into(),
-        unit: info.unit.into(),
-        value: [v.start, v.lower, v.upper],
-        free: v.free,
-        prior: v.prior.map_or(f64::NAN, |prior| prior.width),
-    })
-    .collect()
-}
-
-/// Every status code with its sentence.
-pub(super) fn status_meanings() -> Vec<(u8, String)> {
-    Status::ALL.map(|s| (s as u8, s.meaning().to_string())).to_vec()
-}
-
-pub(super) fn provenance(settings: &Settings) -> Provenance {
-    Provenance {
-        version: env!("CARGO_PKG_VERSION").into(),
-        commit: env!("XRFIT_COMMIT").into(),
-        command: command_line(),
-        configuration: settings.to_toml(),
-        ..Provenance::default()
-    }
-}
-
-/// Ranks and threads, and what carries the messages. Ranks of other machines may have other threads.
-pub(super) fn workers(cluster: &dyn Cluster) -> String {
-    let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let threads = several(rayon::current_num_threads(), "thread");
-    let place = if cluster.size() == 1 { "" } else { " on the first" };
-    format!("{}, {threads}{place}, {}", several(cluster.size(), "rank"), cluster.describe())
-}
-
-fn command_line() -> String {
-    std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
-}
-
-pub(super) fn checksums(files: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
-    files.into_iter().map(|file| checksum(&file).map(|sum| (file, sum))).collect()
-}
-
-fn checksum(path: &Path) -> Result<String> {
-    let unreadable = |e| Error::file(path, format!("cannot be read: {e}"));
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut hash = Sha256::new();
-    let mut block = vec![0; 1 << 20];
-    loop {
-        let n = file.read(&mut block).map_err(unreadable)?;
-        if n == 0 {
-            return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
+impl Fill<'_> {
+    /// Fits every pixel that is not done; the ledger of all of them, on rank 0.
+    fn fit(
+        &mut self,
+        args: &MapArgs,
+        scan: &mut dyn ScanReader,
+        kept: Option<(Unfinished, &Checksums)>,
+        cluster: &mut dyn Cluster,
+    ) -> Result<Option<Unfinished>> {
+        let left = self.left(kept.as_ref().map(|(kept, _)| kept), cluster)?;
+        let size = tile_pixels(&args.work, scan.info(), self.engine.useful_batches(), cluster)?;
+        let tiles = Tiles::of(left, size);
+        let keeper = kept.map(|(kept, sums)| Keeper::start(kept, self.problem, sums));
+        let served = self.serve(args, scan, &tiles, keeper.as_ref(), cluster);
+        // where the keeper failed it knows why
+        let kept = keeper.map(Keeper::finish).transpose()?;
+        if let (Err(Error::Stopped), Some(kept)) = (&served, &kept) {
+            say_stopped(kept, scan.info().pixels());
         }
-        hash.update(&block[..n]);
+        served.map(|()| kept)
+    }
+
+    /// The pixels that are left, the same on all ranks; rank 0 has the others in its maps.
+    fn left(
+        &mut self,
+        kept: Option<&Unfinished>,
+        cluster: &mut dyn Cluster,
+    ) -> Result<Vec<Range<usize>>> {
+        let restored =
+            kept.map_or(Ok(Vec::new()), |kept| kept.restore(self.problem, self.assembly));
+        let left = cluster.agree(restored)?;
+        let ends = left.iter().flat_map(|run| [run.start as u64, run.end as u64]);
+        let bytes = cluster.broadcast(ends.flat_map(u64::to_le_bytes).collect());
+        let ends: Vec<usize> =
+            bytes.as_chunks().0.iter().map(|v| u64::from_le_bytes(*v) as usize).collect();
+        Ok(ends.chunks_exact(2).map(|run| run[0]..run[1]).collect())
+    }
+
+    fn serve(
+        &mut self,
+        args: &MapArgs,
+        scan: &mut dyn ScanReader,
+        tiles: &Tiles,
+        keeper: Option<&Keeper>,
+        cluster: &mut dyn Cluster,
+    ) -> Result<()> {
+        let Self { which, engine, problem, .. } = *self;
+        let mut progress = (cluster.rank() == 0).then(|| Progress::new(tiles.pixels()));
+        let pixels = |ticket| tiles.get(ticket).expect("tickets are tiles");
+        let read = |ticket| {
+            let counts = spectra_of(scan, which.detector, pixels(ticket))?;
+            Ok(fit::padded(counts, problem.channels))
+        };
+        let work = |ticket, counts: Array2<f32>| {
+            Ok(fit::tile(engine, problem, pixels(ticket), counts.view())?.to_bytes())
+        };
+        let store = |_, bytes: Vec<u8>| {
+            let tile = TileFits::of_parts(&Parts::of(&bytes, problem), problem);
+            self.assembly.add(&tile);
+            if let Some(progress) = &mut progress {
+                progress.advance(tile.pixels.len());
+            }
+            if keeper.is_some_and(|keeper| !keeper.give(bytes)) {
+                return Err(Error::configuration("the ledger cannot be written"));
+            }
+            Ok(())
+        };
+        serve::run_reading_ahead(cluster, round(&args.work, tiles.count()), read, work, store)?;
+        if let Some(progress) = progress {
+            progress.finish();
+        }
+        Ok(())
     }
 }
 
-/// The closing lines: pixels, failures by status, R² quartiles, speed.
-fn summary(maps: &Maps, which: Chosen, began: Instant) {
-    let prefix = which.prefix();
-    let all = report::duration(began.elapsed());
-    log::info!("{prefix}{all} in all, from the scan to the map file");
-    for status in Status::ALL.into_iter().filter(|s| !s.is_fitted()) {
-        let failed = maps.status.iter().filter(|&&code| code == status as u8).count();
-        if failed > 0 {
-            log::warn!(
-                "{prefix}{} pixels without a fit: {}",
-                report::count(failed),
-                status.meaning()
-            );
-        }
-    }
-    let mut r: Vec<f32> = maps.r_squared.iter().copied().filter(|r| r.is_finite()).collect();
-    r.sort_by(f32::total_cmp);
-    if let [_, .., _] = r[..] {
-        let quartile = |q: usize| r[(r.len() - 1) * q / 4];
-        log::info!("{prefix}R² quartiles {:.4} {:.4} {:.4}", quartile(1), quartile(2), quartile(3));
-    }
+fn say_stopped(kept: &Unfinished, pixels: usize) {
+    let typed = command_line(|word| word != "--overwrite" && word != "--resume");
+    log::warn!(
+        "stopped: {} of {} pixels are in {}; go on with\n    {typed} --resume",
+        report::count(kept.done_pixels()),
+        report::count(pixels),
+        kept.path().display(),
+    );
 }

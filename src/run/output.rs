@@ -13,6 +13,56 @@ use crate::scan::{Detector, ScanInfo, ScanReader, spectra_of};
 /// Spectra are copied up to this size when nobody says \[bytes\].
 const MOST_COPIED: usize = 256 << 20;
 
+/// The outputs of a run.
+pub(super) struct Outputs {
+    /// By detector.
+    pub each: Vec<Output>,
+    /// Of several detectors, their sum.
+    pub sum: Option<Output>,
+}
+
+/// What a run will write; nothing where `--resume` finds it complete.
+///
+/// # Errors
+///
+/// When it cannot be written, or would be lost: the scan, a file that exists, a run that did not end.
+pub(super) fn outputs(
+    args: &MapArgs,
+    scan: &ScanInfo,
+    chosen: &[Chosen],
+) -> Result<Option<Outputs>> {
+    let paths: Vec<PathBuf> =
+        chosen.iter().map(|which| output::numbered(&args.output, which.index)).collect();
+    let ledgers: Vec<PathBuf> =
+        paths.iter().map(|path| maps::ledger_of(path)).filter(|path| path.exists()).collect();
+    if args.resume && ledgers.is_empty() && paths.iter().all(|path| path.exists()) {
+        log::info!("{} is complete already", args.output.display());
+        return Ok(None);
+    }
+    if let (false, false, Some(ledger)) = (args.resume, args.overwrite, ledgers.first()) {
+        return Err(Error::file(
+            ledger,
+            "holds the pixels of a run that did not end (they would be lost); go on with --resume, or begin anew \
+             with --overwrite",
+        ));
+    }
+    // the outputs of a run that did not end are its own
+    let overwrite = Overwrite::from(args.overwrite || !ledgers.is_empty());
+    let each = chosen.iter().map(|&which| Output::of(args, scan, which, overwrite));
+    let sum = (chosen.len() > 1).then(|| Output::of_sum(args, scan, overwrite));
+    let found = Outputs { each: each.collect::<Result<_>>()?, sum: sum.transpose()? };
+    if args.resume {
+        let all = found.each.iter().chain(&found.sum).map(|output| &output.path);
+        all.chain(&ledgers).for_each(|path| output::remove_partials(path));
+    } else {
+        for ledger in ledgers {
+            std::fs::remove_file(&ledger)
+                .map_err(|e| Error::file(&ledger, format!("cannot be removed: {e}")))?;
+        }
+    }
+    Ok(Some(found))
+}
+
 /// The output of one detector or of the sum.
 pub(super) struct Output {
     path: PathBuf,
@@ -28,7 +78,7 @@ impl Output {
     /// # Errors
     ///
     /// When it cannot be written or would replace the scan, or its spectra cannot be linked.
-    pub(super) fn of(args: &MapArgs, scan: &ScanInfo, which: Chosen) -> Result<Self> {
+    fn of(args: &MapArgs, scan: &ScanInfo, which: Chosen, overwrite: Overwrite) -> Result<Self> {
         let spectra = match (args.spectra.map(SpectraPolicy::from), link(scan, which.detector)) {
             (Some(SpectraPolicy::Link), None) => {
                 return Err(Error::configuration(format!(
@@ -45,7 +95,7 @@ impl Output {
         let output = Self {
             path: output::numbered(&args.output, number),
             pictures: args.png.as_ref().map(folder),
-            overwrite: args.overwrite.into(),
+            overwrite,
             detector: which.detector,
             spectra,
         };
@@ -57,7 +107,7 @@ impl Output {
     /// # Errors
     ///
     /// As [`Output::of`].
-    pub(super) fn of_sum(args: &MapArgs, scan: &ScanInfo) -> Result<Self> {
+    fn of_sum(args: &MapArgs, scan: &ScanInfo, overwrite: Overwrite) -> Result<Self> {
         let spectra = match args.spectra.map(SpectraPolicy::from) {
             Some(SpectraPolicy::Link) => SpectraPolicy::None,
             Some(asked) => asked,
@@ -66,7 +116,7 @@ impl Output {
         let output = Self {
             path: args.output.clone(),
             pictures: args.png.clone(),
-            overwrite: args.overwrite.into(),
+            overwrite,
             detector: Detector::Sum,
             spectra,
         };

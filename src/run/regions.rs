@@ -8,13 +8,11 @@ use std::time::{Instant, SystemTime};
 use ndarray::{Array2, Array3, Axis, s};
 
 use super::calibrate::settled;
-use super::map::{checksums, parameter_rows, provenance, status_meanings, workers};
+use super::checksums::checksums;
+use super::contents::{parameter_rows, provenance, status_meanings, workers};
 use super::output::inputs;
 use super::sum::Part;
-use super::{
-    Chosen, SUMMED_AT_ONCE, begin, detectors, on_rank_0, open_engine, problem, resolve_common, sum,
-    tiles,
-};
+use super::{Chosen, begin, detectors, on_rank_0, open_engine, problem, resolve_common, sum};
 use crate::background;
 use crate::cli::RegionsArgs;
 use crate::cluster::Cluster;
@@ -95,8 +93,7 @@ fn one(
     // saturated pixels are not in the sums, which may be as large as they are
     problem.saturation = None;
     let engine = open_engine(args.work.engine, settings.fit.precision, cluster)?;
-    let tiles = tiles(&args.work, &info, SUMMED_AT_ONCE, cluster)?;
-    let sums = sum::regions(scan, which, tiles, regions, cluster)?;
+    let sums = sum::regions(scan, which, regions, &args.work, cluster)?;
     let mut file = Ok(None);
     if cluster.rank() == 0 {
         let cluster = workers(cluster);

@@ -1,11 +1,12 @@
 //! Summed spectra: of a whole scan, or of regions of it. All ranks add.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use ndarray::Array1;
 
-use super::Chosen;
+use super::{Chosen, round, tile_pixels};
+use crate::cli::WorkArgs;
 use crate::cluster::{Cluster, serve};
 use crate::engine::ExactSum;
 use crate::error::Result;
@@ -14,17 +15,20 @@ use crate::regions::Regions;
 use crate::scan::{ScanReader, spectra_of};
 use crate::tile::Tiles;
 
+/// Pixels of a tile of which only the sum is made.
+const SUMMED_AT_ONCE: RangeInclusive<usize> = 64..=4096;
+
 /// Sums all sound spectra; the sum, `[channels]` \[counts\], is known to all ranks.
 pub(super) fn spectrum(
     scan: &mut dyn ScanReader,
     chosen: Chosen,
-    tiles: Tiles,
+    work: &WorkArgs,
     cluster: &mut dyn Cluster,
 ) -> Result<Array1<f64>> {
     let channels = scan.info().channels;
     let mut total = Part::new(channels);
     let add = |_, part: &Part| total.merge(part);
-    tile_by_tile(scan, chosen, tiles, |_| [0].into_iter(), add, cluster)?;
+    tile_by_tile(scan, (chosen, work), |_| [0].into_iter(), add, cluster)?;
     if total.left_out > 0 && cluster.rank() == 0 {
         log::warn!(
             "{}the summed spectrum leaves out {} of {} pixels: a count is negative, saturated or no number",
@@ -41,13 +45,13 @@ pub(super) fn spectrum(
 pub(super) fn regions(
     scan: &mut dyn ScanReader,
     chosen: Chosen,
-    tiles: Tiles,
     regions: &Regions,
+    work: &WorkArgs,
     cluster: &mut dyn Cluster,
 ) -> Result<Vec<Part>> {
     let mut sums = vec![Part::new(scan.info().channels); regions.names().len()];
     let add = |region: usize, part: &Part| sums[region].merge(part);
-    tile_by_tile(scan, chosen, tiles, |pixel| regions.of_pixel(pixel), add, cluster)?;
+    tile_by_tile(scan, (chosen, work), |pixel| regions.of_pixel(pixel), add, cluster)?;
     Ok(sums)
 }
 
@@ -55,13 +59,14 @@ pub(super) fn regions(
 /// pixels from the first to the last of a group are read.
 fn tile_by_tile<G: Iterator<Item = usize>>(
     scan: &mut dyn ScanReader,
-    chosen: Chosen,
-    tiles: Tiles,
+    (chosen, work): (Chosen, &WorkArgs),
     groups: impl Fn(usize) -> G + Send + Sync,
     mut add: impl FnMut(usize, &Part),
     cluster: &mut dyn Cluster,
 ) -> Result<()> {
     let channels = scan.info().channels;
+    let size = tile_pixels(work, scan.info(), SUMMED_AT_ONCE, cluster)?;
+    let tiles = Tiles::new(scan.info().pixels(), size);
     let saturation = chosen.saturation(scan.info());
     let tile_sums = |ticket| {
         let mut parts: BTreeMap<usize, Part> = BTreeMap::new();
@@ -87,7 +92,7 @@ fn tile_by_tile<G: Iterator<Item = usize>>(
         };
         Ok(parts.iter().flat_map(bytes).collect())
     };
-    serve::run(cluster, tiles.count(), tile_sums, |_, bytes| {
+    serve::run(cluster, round(work, tiles.count()), tile_sums, |_, bytes| {
         let mut rest = &*bytes;
         while !rest.is_empty() {
             let group = number(&mut rest) as usize;

@@ -119,6 +119,12 @@ fn own(group: &Group, content: &MapFile) -> Result<()> {
     for (code, meaning) in &content.status_meanings {
         put::label(&status, &format!("code_{code}"), meaning)?;
     }
+    if let Some(runs) = &content.provenance.runs {
+        let data = put::array(group, "Run", &runs.of_pixel)?;
+        for (i, engine) in runs.engines.iter().enumerate() {
+            put::label(&data, &format!("run_{}", i + 1), engine)?;
+        }
+    }
     unit("Total_Counts", put::array(group, "Total_Counts", &maps.total_counts)?, "counts")?;
     if let Some(live) = &maps.live_time {
         unit("Live_Time", put::array(group, "Live_Time", live)?, "s")?;
