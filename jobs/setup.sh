@@ -209,6 +209,19 @@ setup_nvrtc() {
         setup_has_nvrtc
 }
 
+# Slurm, for the tests that submit the job scripts to one of their own. A machine that belongs to a
+# cluster is left as it is.
+
+setup_slurm() {
+    [ ! -e /etc/slurm/slurm.conf ] || return 0
+    local -a missing=()
+    [ -x /usr/sbin/slurmctld ] || setup_has slurmctld || missing+=(slurmctld)
+    [ -x /usr/sbin/slurmd ] || setup_has slurmd || missing+=(slurmd)
+    setup_has sbatch || missing+=(slurm-client)
+    setup_any '/usr/lib*/*/slurm*/mpi_pmix.so' || setup_any '/usr/lib*/slurm*/mpi_pmix.so' || missing+=(slurm-wlm-basic-plugins)
+    [ ${#missing[@]} -eq 0 ] || setup_apt "${missing[@]}"
+}
+
 # Environment ------------------------------------------------------------------------------------
 
 setup_environment() {
@@ -231,6 +244,7 @@ setup_main() {
     setup_lint_tools || setup_say "rustfmt or clippy could not be installed" >&2
     setup_python || setup_say "the Python packages could not be installed; tests that need them skip" >&2
     setup_nvrtc || setup_say "NVIDIA's compiler could not be installed; tests that need it skip" >&2
+    setup_slurm || setup_say "Slurm could not be installed; tests that need it skip" >&2
 }
 
 setup_main "${1:-build}"

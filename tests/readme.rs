@@ -16,7 +16,14 @@ const BEGIN: &str = "<!-- defaults:begin -->\n";
 const END: &str = "<!-- defaults:end -->";
 
 /// Options of the programs that start xrfit, as the READMEs mention them by themselves.
-const OF_LAUNCHERS: [&str; 2] = ["--mpi", "--cpus-per-task"];
+const OF_LAUNCHERS: [&str; 6] = [
+    "--mpi",
+    "--cpus-per-task",
+    "--ntasks-per-node",
+    "--gpus-per-node",
+    "--mem-per-cpu",
+    "--array",
+];
 /// Where a build or an installation puts things.
 const MADE: [&str; 4] = ["target/", "bin/", "share/", "lib/"];
 
@@ -44,12 +51,24 @@ fn code(file: &str) -> (Vec<String>, Vec<String>) {
     (lines, spans)
 }
 
-/// The words of a command from `xrfit` on, if it calls xrfit.
+/// The words of a command from `xrfit` on, if it calls xrfit; by itself or through a job script.
 fn call(command: &str) -> Option<Vec<String>> {
-    let command = command.replace("sbatch jobs/cpu.sbatch", "xrfit map");
-    let words: Vec<String> = command.split_whitespace().map(str::to_string).collect();
-    let program = words.iter().position(|w| w == "xrfit")?;
-    (words.len() > program + 1).then(|| words[program..].to_vec())
+    let mut words: Vec<&str> = command.split_whitespace().collect();
+    if words.first() == Some(&"sbatch") {
+        let script = words.iter().position(|w| w.ends_with(".sbatch"))?;
+        let of_xrfit = words.split_off(script + 1);
+        let end = (words[script] == "jobs/scaling.sbatch").then_some(["-o", "maps.h5"]);
+        let begin = if words[script] == "jobs/campaign.sbatch" {
+            &["xrfit", "campaign", "run"][..]
+        } else {
+            &["xrfit", "map"]
+        };
+        words = [begin, &of_xrfit, end.as_ref().map_or(&[], |end| end)].concat();
+        words.retain(|word| *word != "...");
+    }
+    let program = words.iter().position(|w| *w == "xrfit")?;
+    let words: Vec<String> = words[program..].iter().map(|word| (*word).to_string()).collect();
+    (words.len() > 1).then_some(words)
 }
 
 /// The long help of a command and of those below it.

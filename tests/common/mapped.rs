@@ -26,10 +26,16 @@ pub struct Case {
 
 impl Case {
     pub fn new() -> Self {
+        Self::of([ROWS, COLS], 1300)
+    }
+
+    /// Of so many rows and columns, with so many channels.
+    pub fn of(shape: [usize; 2], channels: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let case = Self { folder };
-        let [rows, cols] = [ROWS, COLS].map(|n| n.to_string());
-        let simulate = ["simulate", "--channels", "1300", "--counts", "4000", "--rows", &rows];
+        let [rows, cols] = shape.map(|n| n.to_string());
+        let channels = channels.to_string();
+        let simulate = ["simulate", "--counts", "4000", "--channels", &channels, "--rows", &rows];
         succeed(Command::new(XRFIT).args(simulate).args(["--cols", &cols, "-o"]).arg(case.scan()));
         let calibrate = ["--elements", "Si,Ca,Fe,Zn", "--incident-kev", "10", "--threads", "1"];
         let mut command = Command::new(XRFIT);
