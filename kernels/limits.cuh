@@ -101,15 +101,16 @@ XRF_FN double upper_of(Team team, const Profile &p, double low, double high, Wor
         before = here;
         if (team.leads()) density[i] = here;
     }
+    const double wanted = 0.95 * all;
     team.sync();
     double below = 0, piece = 0;
     int i = 0;
     for (; i < n; ++i) {
         piece = density[i] + density[i + 1];
-        if (below + piece >= 0.95 * all) break;
+        if (below + piece >= wanted) break;
         below += piece;
     }
-    const double part = (0.95 * all - below) / piece;
+    const double part = (wanted - below) / piece;
     team.sync();
     return low + (i + part) * step;
 }

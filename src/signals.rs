@@ -22,7 +22,7 @@ pub fn asked() -> &'static AtomicBool {
     &ASKED
 }
 
-/// Listens from now on. The first signal asks; [`GRACE`] later, or with a second SIGINT, the process ends with
+/// Listens from now on. The first signal asks; eight seconds later, or with a second SIGINT, the process ends with
 /// [`EXIT_STOPPED`]. Later calls in one process change nothing.
 ///
 /// # Errors

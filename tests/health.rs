@@ -13,18 +13,23 @@ use interrupted::whole::assert_same;
 use interrupted::{Case, LIMIT, SOON, has_mpi, refused, signal, stopped};
 use xrfit::maps::progress;
 
+/// What a run says whose files may not grow beyond so many blocks of 512 bytes.
+fn refused_on_disk_of(case: &Case, blocks: usize) -> String {
+    let program = case.map(1, "cut.h5", &["--resume"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
+    shell.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
+    let ended = shell.output().expect("sh");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    said
+}
+
 #[test]
 fn a_full_disk_keeps_what_fits_and_the_run_goes_on_when_there_is_room() {
     let case = Case::new([71, 73]);
     let expected = case.uninterrupted();
-    // room for the ledger's beginning: values lie behind it
-    let program = case.map(1, "cut.h5", &["--resume"]);
-    let mut full = Command::new("sh");
-    full.args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""]);
-    full.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
-    let ended = full.output().expect("sh");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let said = refused_on_disk_of(&case, 200);
     assert!(said.contains("cannot be written") || said.contains("cannot be created"), "{said}");
     assert!(!case.path("cut.h5").exists(), "a map on a full disk");
     succeed(&mut case.map(1, "cut.h5", &["--resume"]));
@@ -37,13 +42,7 @@ fn a_disk_that_fills_up_meanwhile_loses_nothing_that_was_done() {
     let expected = case.uninterrupted();
     stopped(&case, &[]);
     let before = progress(&case.path("cut.h5.ledger")).expect("it opens");
-    let program = case.map(1, "cut.h5", &["--resume"]);
-    let mut full = Command::new("sh");
-    full.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""]);
-    full.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
-    let ended = full.output().expect("sh");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let said = refused_on_disk_of(&case, 8);
     assert!(said.contains("cut.h5.ledger: cannot be written"), "{said}");
     let after = progress(&case.path("cut.h5.ledger")).expect("it opens");
     assert_eq!(after, before, "pixels that are done");

@@ -76,6 +76,24 @@ pub struct Record {
     pub maps: Vec<PathBuf>,
 }
 
+impl Record {
+    /// Work on an entry begins, here and now, after attempts that took so long \[s\].
+    pub fn begun(entry: &Entry, seconds: f64) -> Self {
+        Self {
+            scan: entry.scan.clone(),
+            state: State::Running,
+            place: Place::here(),
+            started: now(),
+            ended: None,
+            seconds,
+            reason: None,
+            pixels: None,
+            unfitted: None,
+            maps: Vec::new(),
+        }
+    }
+}
+
 /// The time, ISO 8601, UTC.
 pub fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()

@@ -25,7 +25,8 @@ const WAITING: usize = 4;
 /// The thread, and the way to it.
 pub(super) struct Keeper {
     tiles: SyncSender<Vec<u8>>,
-    thread: JoinHandle<Result<Unfinished>>,
+    /// Until it is found to have ended.
+    thread: Option<JoinHandle<Result<Unfinished>>>,
 }
 
 impl Keeper {
@@ -33,23 +34,34 @@ impl Keeper {
         let (tiles, given) = mpsc::sync_channel(WAITING);
         let (problem, checksums) = (problem.clone(), checksums.clone());
         let thread = thread::spawn(move || keep(unfinished, &problem, &checksums, &given));
-        Self { tiles, thread }
+        Self { tiles, thread: Some(thread) }
     }
 
-    /// Hands a tile over, as its rank sent it; false when the keeper has ended, which [`Keeper::finish`] explains.
-    pub(super) fn give(&self, tile: Vec<u8>) -> bool {
-        self.tiles.send(tile).is_ok()
+    /// Hands a tile over, as its rank sent it.
+    ///
+    /// # Errors
+    ///
+    /// When an earlier one could not be written.
+    pub(super) fn give(&mut self, tile: Vec<u8>) -> Result<()> {
+        match self.tiles.send(tile) {
+            Ok(()) => Ok(()),
+            Err(_) => self.thread.take().map_or(Ok(()), |thread| joined(thread).map(drop)),
+        }
     }
 
-    /// Everything that was given is kept.
+    /// Everything that was given is kept; nothing comes back of a keeper whose error is known.
     ///
     /// # Errors
     ///
     /// When it could not be written.
-    pub(super) fn finish(self) -> Result<Unfinished> {
+    pub(super) fn finish(self) -> Result<Option<Unfinished>> {
         drop(self.tiles);
-        self.thread.join().expect("a keeper does not panic")
+        self.thread.map(joined).transpose()
     }
+}
+
+fn joined(thread: JoinHandle<Result<Unfinished>>) -> Result<Unfinished> {
+    thread.join().expect("a keeper does not panic")
 }
 
 fn keep(

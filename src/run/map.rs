@@ -164,10 +164,9 @@ impl Fill<'_> {
         let left = self.left(kept.as_ref().map(|(kept, _)| kept), cluster)?;
         let size = tile_pixels(&args.work, scan.info(), self.engine.useful_batches(), cluster)?;
         let tiles = Tiles::of(left, size);
-        let keeper = kept.map(|(kept, sums)| Keeper::start(kept, self.problem, sums));
-        let served = self.serve(args, scan, &tiles, keeper.as_ref(), cluster);
-        // where the keeper failed it knows why
-        let kept = keeper.map(Keeper::finish).transpose()?;
+        let mut keeper = kept.map(|(kept, sums)| Keeper::start(kept, self.problem, sums));
+        let served = self.serve(args, scan, &tiles, keeper.as_mut(), cluster);
+        let kept = keeper.map_or(Ok(None), Keeper::finish)?;
         if let (Err(Error::Stopped), Some(kept)) = (&served, &kept) {
             say_stopped(kept, scan.info().pixels(), args);
         }
@@ -195,7 +194,7 @@ impl Fill<'_> {
         args: &MapArgs,
         scan: &mut dyn ScanReader,
         tiles: &Tiles,
-        keeper: Option<&Keeper>,
+        mut keeper: Option<&mut Keeper>,
         cluster: &mut dyn Cluster,
     ) -> Result<()> {
         let Self { which, engine, problem, .. } = *self;
@@ -214,10 +213,7 @@ impl Fill<'_> {
             if let Some(progress) = &mut progress {
                 progress.advance(tile.pixels.len());
             }
-            if keeper.is_some_and(|keeper| !keeper.give(bytes)) {
-                return Err(Error::configuration("the ledger cannot be written"));
-            }
-            Ok(())
+            keeper.as_mut().map_or(Ok(()), |keeper| keeper.give(bytes))
         };
         serve::run_reading_ahead(cluster, round(&args.work, tiles.count()), read, work, store)?;
         if let Some(progress) = progress {

@@ -39,21 +39,25 @@ pub(super) fn outputs(
         log::info!("{} is complete already", args.output.display());
         return Ok(None);
     }
-    if let (false, false, Some(ledger)) = (args.resume, args.overwrite, ledgers.first()) {
-        return Err(Error::file(
-            ledger,
-            "holds the pixels of a run that did not end (they would be lost); go on with --resume, or begin anew \
-             with --overwrite",
-        ));
+    let given_up = args.resume || args.overwrite;
+    for ledger in ledgers.iter().filter(|_| !given_up) {
+        if maps::progress(ledger)?.is_some_and(|progress| progress.done > 0) {
+            return Err(Error::file(
+                ledger,
+                "holds the pixels of a run that did not end (they would be lost); go on with --resume, or begin \
+                 anew with --overwrite",
+            ));
+        }
     }
     // the outputs of a run that did not end are its own
-    let overwrite = Overwrite::from(args.overwrite || !ledgers.is_empty());
+    let overwrite = Overwrite::from(args.overwrite || (args.resume && !ledgers.is_empty()));
     let each = chosen.iter().map(|&which| Output::of(args, scan, which, overwrite));
     let sum = (chosen.len() > 1).then(|| Output::of_sum(args, scan, overwrite));
     let found = Outputs { each: each.collect::<Result<_>>()?, sum: sum.transpose()? };
     if args.resume {
-        let all = found.each.iter().chain(&found.sum).map(|output| &output.path);
-        all.chain(&ledgers).for_each(|path| output::remove_partials(path));
+        let written = found.each.iter().chain(&found.sum).map(|output| output.path.clone());
+        let begun = paths.iter().map(|path| maps::ledger_of(path));
+        written.chain(begun).for_each(|path| output::remove_partials(&path));
     } else {
         for ledger in ledgers {
             std::fs::remove_file(&ledger)

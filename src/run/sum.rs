@@ -9,7 +9,7 @@ use super::{Chosen, round, tile_pixels};
 use crate::cli::WorkArgs;
 use crate::cluster::{Cluster, serve};
 use crate::engine::ExactSum;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fit::is_sound;
 use crate::regions::Regions;
 use crate::scan::{ScanReader, spectra_of};
@@ -92,14 +92,20 @@ fn tile_by_tile<G: Iterator<Item = usize>>(
         };
         Ok(parts.iter().flat_map(bytes).collect())
     };
-    serve::run(cluster, round(work, tiles.count()), tile_sums, |_, bytes| {
+    let summed = serve::run(cluster, round(work, tiles.count()), tile_sums, |_, bytes| {
         let mut rest = &*bytes;
         while !rest.is_empty() {
             let group = number(&mut rest) as usize;
             add(group, &Part::from_bytes(&mut rest, channels));
         }
         Ok(())
-    })
+    });
+    if let (Err(Error::Stopped), 0) = (&summed, cluster.rank()) {
+        log::warn!(
+            "stopped before the first fit; nothing is lost, and the same command begins again"
+        );
+    }
+    summed
 }
 
 /// The pixels from the first to the last that belong to a group.

@@ -132,6 +132,10 @@ impl Unfinished {
             return Ok(None);
         }
         let ledger = Ledger::open(&path)?;
+        // of a run that did not come to its first tile nothing is lost
+        if ledger.done_pixels() == 0 {
+            return Ok(None);
+        }
         let refused = |what: &dyn std::fmt::Display| {
             Error::file(
                 &path,

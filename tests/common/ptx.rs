@@ -78,15 +78,7 @@ const MAY_USE_F64: [(&str, &[&str]); 6] = [
     ),
     (
         "once per step, after or before the loops over channels",
-        &[
-            "is_finite",
-            "log_likelihood",
-            "mean_deviance",
-            "mean_square",
-            "objective",
-            "sum_of",
-            "weighted_square",
-        ],
+        &["half_deviances", "half_squares", "is_finite", "log_likelihood", "objective", "sum_of"],
     ),
     ("once per step and eight channels: the sums of the weights below", &["sum_weights_below"]),
     (

@@ -138,22 +138,9 @@ fn failure(
     }
     let scan = campaign.scan_of(entry);
     let reason = format!("{}: its process {}", scan.display(), how(status));
-    let blank = Record {
-        scan: entry.scan.clone(),
-        state: State::Failed,
-        place: Place::here(),
-        started: now(),
-        ended: None,
-        seconds: 0.0,
-        reason: None,
-        pixels: None,
-        unfitted: None,
-        maps: Vec::new(),
-    };
-    let worked = record.map(|record| (campaign.worked(entry, &record), record));
-    let record = match worked {
-        Some((seconds, record)) => Record { seconds, ..record },
-        None => blank,
+    let record = match record {
+        Some(record) => Record { seconds: campaign.worked(entry, &record), ..record },
+        None => Record::begun(entry, 0.0),
     };
     let (ended, told) = (Some(now()), Some(reason.clone()));
     campaign

@@ -107,13 +107,12 @@ impl Attempt {
     ///
     /// When another process works on the entry, or the record cannot be written.
     fn begin(campaign: &Campaign, entry: &Entry) -> Result<Option<Self>> {
-        let place = Place::here();
         let seconds = match campaign.standing(entry) {
             Standing::Done(_) => {
                 log::info!("entry {} is done already: {}", entry.index, entry.scan.display());
                 return Ok(None);
             }
-            Standing::Running(other) if !is_before(&other.place, &place) => {
+            Standing::Running(other) if !is_before(&other.place, &Place::here()) => {
                 return Err(Error::file(
                     campaign.scan_of(entry),
                     format!(
@@ -124,18 +123,7 @@ impl Attempt {
             }
             _ => campaign.record(entry).map_or(0.0, |record| campaign.worked(entry, &record)),
         };
-        let record = Record {
-            scan: entry.scan.clone(),
-            state: State::Running,
-            place,
-            started: now(),
-            ended: None,
-            seconds,
-            reason: None,
-            pixels: None,
-            unfitted: None,
-            maps: Vec::new(),
-        };
+        let record = Record::begun(entry, seconds);
         campaign.write_record(entry, &record)?;
         let pulse = pulse(campaign.record_file(entry));
         Ok(Some(Self { record, began: Instant::now(), pulse }))
