@@ -103,8 +103,7 @@ fn main() {
     let problem = case::problem(&case::E15, (105, 1052), 0.00952);
     let engine = open(Choice::Cpu, Precision::F32).expect("an engine");
     let counts = case::spectra(&*engine, &problem, FITTED);
-    let mut short = problem.clone();
-    short.steps = 5;
+    let short = Problem { steps: 5, ..problem.without_background() };
     let fitted = fit::tile(&*engine, &short, 0..FITTED, counts.view()).expect("fits");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.h5.ledger");
