@@ -163,11 +163,6 @@ impl Ledger {
         &self.path
     }
 
-    /// How much it holds.
-    pub fn extent(&self) -> Extent {
-        self.extent
-    }
-
     /// By pixel the number of the run that did it, counted from 1; 0: not done.
     pub fn done(&self) -> &[u8] {
         &self.slot.done
