@@ -1,12 +1,14 @@
 //! Promise: whatever goes wrong around a map, the run ends with the exit code and the words for it, and what was fitted
-//! is kept: a full disk, a scan that vanishes or is damaged, a rank that hangs or is killed, a clock that jumps.
+//! is kept: a full disk, a scan that vanishes or is damaged, a rank that hangs or is killed, a job that is
+//! suspended, a clock that jumps.
 
 #[path = "common/interrupted.rs"]
 mod interrupted;
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use interrupted::program::{XRFIT, succeed};
 use interrupted::whole::assert_same;
@@ -109,6 +111,25 @@ fn a_rank_that_hangs_is_named_and_one_that_is_killed_ends_the_job() {
     }
     succeed(&mut case.map(2, "cut.h5", &["--resume"]));
     assert_same(&case.path("cut.h5"), &expected, "after a rank that hung and one that was killed");
+}
+
+#[test]
+fn a_job_that_is_suspended_for_longer_than_a_rank_may_be_silent_goes_on() {
+    if !has_mpi() {
+        return;
+    }
+    let case = Case::new([71, 73]);
+    let expected = case.uninterrupted();
+    let mut run = case.start(&mut case.map(3, "cut.h5", &["--rank-timeout", "4"]));
+    run.wait_for_pixels(&case.path("cut.h5.ledger"), 50);
+    let ranks = run.ranks();
+    assert_eq!(ranks.len(), 3, "ranks");
+    for name in ["STOP", "CONT"] {
+        ranks.iter().for_each(|&rank| signal(rank, name));
+        thread::sleep(Duration::from_secs(6));
+    }
+    assert!(run.ended(LIMIT).success(), "{}", run.said());
+    assert_same(&case.path("cut.h5"), &expected, "after a pause");
 }
 
 /// A library that makes the wall clock jump by a year, to and fro, at every look.

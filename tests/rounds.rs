@@ -1,5 +1,5 @@
 //! Promise: a round of tickets ends early on all ranks when one of them is asked to, with the results that were in
-//! hand; and rank 0 gives up on a rank that hangs, and names it. Here ranks are threads.
+//! hand; and rank 0 gives up on a rank that hangs, and names it, but on none that waited for rank 0. Here ranks are threads.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -97,4 +97,26 @@ fn a_rank_that_hangs_is_named() {
         }
     };
     assert_eq!(channels::run(4, program).err(), Some(1), "the job's exit code");
+}
+
+#[test]
+fn a_rank_is_not_blamed_for_the_time_that_rank_0_spent_on_its_file() {
+    let program = |cluster: &mut dyn Cluster| {
+        let work = |_| {
+            thread::sleep(Duration::from_millis(1));
+            Ok(Vec::new())
+        };
+        let mut stored = 0;
+        let store = |_, _| {
+            stored += 1;
+            thread::sleep(Duration::from_millis(if stored % 20 == 0 { 4000 } else { 0 }));
+            Ok(())
+        };
+        let stop = AtomicBool::new(false);
+        let round = Round { tickets: 50, stop: &stop, patience: Duration::from_millis(2500) };
+        serve::run(cluster, round, work, store)
+    };
+    for served in channels::run(3, program).expect("all ranks end") {
+        assert!(served.is_ok(), "{served:?}");
+    }
 }

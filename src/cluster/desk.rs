@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::panic;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::pause::{ANSWER, Pause};
 use super::serve::Round;
+use super::watch::Watch;
 use super::{Cluster, Event};
 use crate::error::{Error, Result};
 
@@ -17,8 +18,6 @@ use crate::error::{Error, Result};
 const BACKLOG: usize = 4;
 /// How long ranks may finish the tickets in their hands when the round is to end early.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often rank 0 looks whether a rank hangs.
-const ROUNDS: Duration = Duration::from_secs(1);
 
 /// The tickets that nobody has taken.
 pub(super) struct Queue {
@@ -95,12 +94,11 @@ pub(super) struct Desk<'run, 'scope, S> {
     awaited: usize,
     stored: usize,
     pause: Pause,
-    round: Round<'run>,
-    /// Tickets in the hands of each rank, and when it last gave a sign of life.
-    hands: Vec<(usize, Instant)>,
+    /// Set where the round is to end early.
+    stop: &'run AtomicBool,
     /// When the round was asked to end early.
     stopping: Option<Instant>,
-    looked: Instant,
+    watch: Watch,
 }
 
 impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S> {
@@ -111,10 +109,11 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         own: Own<'scope>,
         round: Round<'run>,
     ) -> Self {
-        let now = Instant::now();
+        let mut watch = Watch::new(cluster.size(), round.patience);
+        // its own worker has something in hand until it has ended
+        watch.give(0);
         Self {
             asking: cluster.size() - 1,
-            hands: vec![(0, now); cluster.size()],
             cluster,
             queue,
             sink,
@@ -123,9 +122,9 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
             awaited: 0,
             stored: 0,
             pause: Pause::up_to(ANSWER),
-            round,
+            stop: round.stop,
             stopping: None,
-            looked: now,
+            watch,
         }
     }
 
@@ -138,9 +137,12 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
     /// end early (`false`), every result of a ticket that was in somebody's hands.
     pub fn serve(&mut self) -> Result<bool> {
         loop {
-            self.look_around()?;
+            self.end_early()?;
             // Answers first: a rank that waits for its ticket must not wait for a file too.
-            self.listen()?;
+            let all_heard = self.listen()?;
+            if all_heard {
+                self.watch.look()?;
+            }
             if let Some((ticket, bytes)) = self.backlog.pop_front() {
                 (self.sink)(ticket, bytes)?;
                 self.stored += 1;
@@ -154,37 +156,20 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         }
     }
 
-    /// Ends a round early that is asked to, and one with a rank that hangs.
-    fn look_around(&mut self) -> Result<()> {
-        if self.round.stop.load(Ordering::Relaxed) {
+    /// Ends a round early that is asked to.
+    fn end_early(&mut self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
             let since = *self.stopping.get_or_insert_with(Instant::now);
             self.queue.close();
             if since.elapsed() > GRACE {
                 return Err(Error::Stopped);
             }
         }
-        if self.looked.elapsed() < ROUNDS {
-            return Ok(());
-        }
-        self.looked = Instant::now();
-        self.hands[0].0 = usize::from(self.own.worker.is_some());
-        let hangs =
-            |&(held, since): &(usize, Instant)| held > 0 && since.elapsed() > self.round.patience;
-        match self.hands.iter().position(hangs) {
-            None => Ok(()),
-            Some(rank) => Err(Error::Rank {
-                rank,
-                what: format!(
-                    "has not answered for {} s (it hangs, or its machine or its file system does); look at that \
-                     machine, or give slow tiles more time with --rank-timeout",
-                    self.hands[rank].1.elapsed().as_secs()
-                ),
-            }),
-        }
+        Ok(())
     }
 
-    /// Takes what is there, as far as there is room for it.
-    fn listen(&mut self) -> Result<()> {
+    /// Takes what is there, as far as there is room for it: was that all?
+    fn listen(&mut self) -> Result<bool> {
         while self.others() && self.backlog.len() < BACKLOG {
             let Some(event) = self.cluster.receive(Duration::ZERO) else { break };
             self.hear(event)?;
@@ -192,11 +177,11 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         while self.own.worker.is_some() && self.backlog.len() < BACKLOG {
             match self.own.results.try_recv() {
                 Ok(outcome) => self.take_own(outcome)?,
-                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Empty) => return Ok(true),
                 Err(TryRecvError::Disconnected) => self.own_work_ended(),
             }
         }
-        Ok(())
+        Ok(self.backlog.len() < BACKLOG)
     }
 
     /// Sleeps until something may be there.
@@ -217,7 +202,7 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
     }
 
     fn take_own(&mut self, outcome: Outcome) -> Result<()> {
-        self.hands[0].1 = Instant::now();
+        self.watch.hear(0);
         self.backlog.push_back(outcome?);
         Ok(())
     }
@@ -227,26 +212,28 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
         match event {
             Event::Ready { rank } => {
                 let ticket = self.queue.take();
-                self.asking -= usize::from(ticket.is_none());
-                self.awaited += usize::from(ticket.is_some());
-                let (held, since) = &mut self.hands[rank];
-                *held += usize::from(ticket.is_some());
-                *since = Instant::now();
+                self.watch.hear(rank);
+                if ticket.is_some() {
+                    self.awaited += 1;
+                    self.watch.give(rank);
+                } else {
+                    self.asking -= 1;
+                }
                 self.cluster.grant(rank, ticket);
             }
             Event::Message { rank, bytes } => {
-                self.hands[rank].1 = Instant::now();
+                self.watch.hear(rank);
                 match open(bytes) {
                     (Sealed::Result(ticket), bytes) => {
                         self.backlog.push_back((ticket, bytes));
                         self.awaited -= 1;
-                        self.hands[rank].0 -= 1;
+                        self.watch.take(rank);
                     }
                     (Sealed::Failure, words) => {
                         let what = String::from_utf8_lossy(&words).into_owned();
                         return Err(Error::Rank { rank, what });
                     }
-                    (Sealed::Stop, _) => self.round.stop.store(true, Ordering::Relaxed),
+                    (Sealed::Stop, _) => self.stop.store(true, Ordering::Relaxed),
                 }
             }
         }
@@ -255,6 +242,7 @@ impl<'run, 'scope, S: FnMut(usize, Vec<u8>) -> Result<()>> Desk<'run, 'scope, S>
 
     /// Rank 0's worker has no more tickets, or panicked: then so does this thread.
     fn own_work_ended(&mut self) {
+        self.watch.take(0);
         if let Some(Err(panic)) = self.own.worker.take().map(ScopedJoinHandle::join) {
             panic::resume_unwind(panic);
         }

@@ -23,6 +23,7 @@ mod mpi;
 mod pause;
 pub mod serve;
 mod solo;
+mod watch;
 mod worker;
 
 pub use failure::{fail, refuse};
