@@ -164,8 +164,7 @@ impl Scene {
             scan_incident_kev: None,
         };
         let settings = Settings::resolve(&sources)?.settings;
-        let defaults: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
-        let mut detectors = recorder::detectors(&defaults, args.detectors, args.seed);
+        let mut detectors = recorder::detectors(&settings.shapes(), args.detectors, args.seed);
         let mut problem = settings.with_calibrated(&detectors[0].shapes).problem(args.channels)?;
         problem.first = 0;
         problem.count = args.channels;

@@ -118,6 +118,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Values of the shape parameters at the start, in the kernels' order.
+    pub fn shapes(&self) -> Vec<f64> {
+        self.parameters.iter().map(|v| v.start).collect()
+    }
+
     /// The same with other values of the shape parameters (in the kernels' order), as a calibration.
     ///
     /// # Panics

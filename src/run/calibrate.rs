@@ -135,7 +135,7 @@ fn first_pass(
 /// What a first pass changes, for the other ranks: shapes, then names of components.
 pub(super) fn as_bytes(settings: &Settings) -> Vec<u8> {
     let names: Vec<String> = settings.components.iter().map(|c| c.name()).collect();
-    let shapes = settings.parameters.iter().flat_map(|v| v.start.to_le_bytes());
+    let shapes = settings.shapes().into_iter().flat_map(f64::to_le_bytes);
     shapes.chain(names.join(",").into_bytes()).collect()
 }
 
@@ -240,8 +240,7 @@ fn proposed(
     let all = settings.of_first_pass().with_candidates()?;
     let widest = problem(&all, info, chosen)?;
     let counts = widened(spectrum, &widest);
-    let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
-    propose(engines, &|p| all.moved(&widest, p), &configured, counts.view(), search)
+    propose(engines, &|p| all.moved(&widest, p), &settings.shapes(), counts.view(), search)
 }
 
 fn search_shapes(
@@ -255,13 +254,12 @@ fn search_shapes(
     let search_engine = engine::open(Choice::Cpu, Precision::F32)?;
     let last = engine::open(Choice::Cpu, Precision::F64)?;
     let engines = Engines { search: &*search_engine, last: &*last };
-    let configured: Vec<f64> = settings.parameters.iter().map(|v| v.start).collect();
     let wide = settings.of_first_pass().with_bystanders()?;
     let widest = problem(&wide, info, chosen)?;
     let counts = widened(spectrum, &widest);
     let at = |p: &[f64]| wide.moved(&widest, p);
     let asked = settings.components.len();
-    let mut found = calibrate(engines, &at, asked, &configured, counts.view(), search)?;
+    let mut found = calibrate(engines, &at, asked, &settings.shapes(), counts.view(), search)?;
     if asked == 0 {
         found.bystanders.clear();
     }
