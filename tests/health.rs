@@ -88,13 +88,11 @@ fn a_rank_that_hangs_is_named_and_one_that_is_killed_ends_the_job() {
     }
     let case = Case::new([101, 103]);
     let expected = case.uninterrupted();
-    let ledger = case.path("cut.h5.ledger");
-    for (name, options) in
-        [("STOP", &["--resume", "--rank-timeout", "2"][..]), ("KILL", &["--resume"])]
+    for (name, output, options) in
+        [("STOP", "hung.h5", &["--rank-timeout", "2"][..]), ("KILL", "killed.h5", &[])]
     {
-        let before = progress(&ledger).expect("a ledger").map_or(0, |progress| progress.done);
-        let mut run = case.start(&mut case.map(3, "cut.h5", options));
-        run.wait_for_pixels(&ledger, before + 50);
+        let mut run = case.start(&mut case.map(3, output, options));
+        run.wait_for_pixels(&case.path(&format!("{output}.ledger")), 50);
         let began = Instant::now();
         signal(*run.ranks().last().expect("ranks"), name);
         let status = run.ended(LIMIT);
@@ -108,9 +106,9 @@ fn a_rank_that_hangs_is_named_and_one_that_is_killed_ends_the_job() {
                 "{said}"
             );
         }
+        succeed(&mut case.map(2, output, &["--resume"]));
+        assert_same(&case.path(output), &expected, &format!("after SIG{name} to a rank"));
     }
-    succeed(&mut case.map(2, "cut.h5", &["--resume"]));
-    assert_same(&case.path("cut.h5"), &expected, "after a rank that hung and one that was killed");
 }
 
 #[test]
