@@ -46,8 +46,9 @@ fn main() {
 }
 
 fn commit() -> String {
-    // a file that is not there, as in a second work tree, would mean to build anew each time
-    for file in [".git/HEAD", ".git/index"].into_iter().filter(|f| Path::new(f).exists()) {
+    // not the index, which every `git status` may write; and a file that is not there, as in a second work tree, would
+    // mean to build anew each time
+    for file in [".git/HEAD", ".git/logs/HEAD"].into_iter().filter(|f| Path::new(f).exists()) {
         println!("cargo::rerun-if-changed={file}");
     }
     Command::new("git")
