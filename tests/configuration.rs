@@ -414,7 +414,7 @@ fn written_settings_read_back_equal() {
         ..Choices::default()
     };
     settings.push(case(BASIC, &file).resolve(&choices).unwrap().settings);
-    let mut values: Vec<f64> = settings[0].parameters.iter().map(|p| p.start).collect();
+    let mut values = settings[0].shapes();
     values[0] = -0.004905000000000001;
     values[kernels::parameter_index("SI_ESCAPE").unwrap()] = 1.0 / 3.0;
     settings.push(settings[1].with_calibrated(&values));
@@ -494,7 +494,7 @@ fn a_prior_stands_around_the_value_and_follows_a_calibration() {
     let prior =
         |settings: &Settings| settings.parameters[offset].prior.map(|p| (p.center, p.width));
     assert_eq!(prior(&settings), Some((0.01, 0.005)));
-    let mut values: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
+    let mut values = settings.shapes();
     values[offset] = -0.02;
     assert_eq!(prior(&settings.with_calibrated(&values)), Some((-0.02, 0.005)));
     assert_eq!(prior(&settings.of_first_pass()), None, "the first pass finds the centre");

@@ -116,7 +116,7 @@ fn a_job_that_is_suspended_for_longer_than_a_rank_may_be_silent_goes_on() {
     if !has_mpi() {
         return;
     }
-    let case = Case::new([71, 73]);
+    let case = Case::new([101, 103]);
     let expected = case.uninterrupted();
     let mut run = case.start(&mut case.map(3, "cut.h5", &["--rank-timeout", "4"]));
     run.wait_for_pixels(&case.path("cut.h5.ledger"), 50);

@@ -43,7 +43,7 @@ fn truth(problem: &Problem) -> Vec<f64> {
         ("FWHM_OFFSET", 0.004),
         ("FWHM_FANOPRIME", 1e-6),
     ];
-    let mut variables: Vec<f64> = problem.parameters.iter().map(|p| p.start).collect();
+    let mut variables = problem.shapes();
     for (name, by) in off {
         let index = kernels::parameter_index(name).expect("a parameter of the model");
         assert!(problem.parameters[index].free, "{name} is free");

@@ -215,7 +215,7 @@ fn problem() -> Problem {
     let sources =
         Sources { config: None, override_file: None, choices: &choices, scan_incident_kev: None };
     let settings = Settings::resolve(&sources).expect("these choices are complete").settings;
-    let values: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
+    let values = settings.shapes();
     settings.with_calibrated(&values).problem(1200).expect("a problem")
 }
 
@@ -228,7 +228,7 @@ struct Truth {
 
 fn truth(escape: f64) -> Truth {
     let problem = problem();
-    let mut shapes: Vec<f64> = problem.parameters.iter().map(|p| p.start).collect();
+    let mut shapes = problem.shapes();
     shapes[known_parameter("SI_ESCAPE")] = escape;
     shapes[known_parameter("ENERGY_OFFSET")] = 0.004;
     let background = (0..problem.count).map(|c| 0.4 * (-(c as f64) / 300.0).exp() + 0.02).collect();

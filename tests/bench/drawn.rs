@@ -43,7 +43,7 @@ pub fn drawn(engine: &dyn Engine, seed: u64) -> Drawn {
     let elements: Vec<&str> = ELEMENTS.choose_multiple(&mut rng, n).copied().collect();
     let incident = rng.random_range(9.8..13.0);
     let settings = settings(&elements, incident);
-    let mut shapes: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
+    let mut shapes = settings.shapes();
     let mut within = |low: f64, high: f64| rng.random_range(low..high);
     for (name, value) in [
         ("ENERGY_SLOPE", 0.01 * (1.0 + within(-0.2, 0.2))),

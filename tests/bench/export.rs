@@ -20,7 +20,7 @@ pub fn write(
 ) {
     let amplitudes: Vec<f64> =
         (0..problem.components.len()).map(|k| 3.0 + 0.1 * (k % 9) as f64).collect();
-    let start: Vec<f64> = problem.parameters.iter().map(|v| v.start).collect();
+    let start = problem.shapes();
     let zeros = vec![0.0; problem.channels];
     let window = ArrayView1::from(&zeros[..problem.count]);
     let variables = [&start[..], &amplitudes].concat();

@@ -37,7 +37,7 @@ fn found(engines: Engines, drawn: &Drawn) -> (f64, f64, f64) {
     let settings = &drawn.settings;
     let wide = settings.of_first_pass().with_bystanders().expect("the line library opens");
     let widest = wide.problem(CHANNELS).expect("a window");
-    let configured: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
+    let configured = settings.shapes();
     let at = |p: &[f64]| wide.moved(&widest, p);
     let asked = settings.components.len();
     let began = Instant::now();
@@ -60,7 +60,7 @@ fn proposed(engines: Engines, drawn: &Drawn) -> Vec<String> {
     let settings = drawn.settings.of_first_pass();
     let all = settings.with_candidates().expect("the line library opens");
     let widest = all.problem(CHANNELS).expect("a window");
-    let configured: Vec<f64> = settings.parameters.iter().map(|p| p.start).collect();
+    let configured = settings.shapes();
     let at = |p: &[f64]| all.moved(&widest, p);
     let shown = propose(engines, &at, &configured, drawn.counts.view(), Search::default());
     let shown = shown.expect("the engine fits").map_or(Vec::new(), |shown| shown.evidence);

@@ -156,7 +156,7 @@ fn scattered(engine: &dyn Engine, problem: &Problem, counts: f64) -> (Array2<f32
         let none = ArrayView1::from(&zeros[..problem.count]);
         engine.evaluate(problem, &variables, nothing, none).expect("the engine evaluates").total
     };
-    let shapes: Vec<f64> = problem.parameters.iter().map(|v| v.start).collect();
+    let shapes = problem.shapes();
     let scale = counts * (1.0 - CONTINUUM) / model(&shapes).sum();
     let shape = |c: usize| (-(c as f64) / 500.0).exp() + 0.3;
     let all: f64 = (0..problem.count).map(shape).sum();
