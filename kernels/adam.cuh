@@ -16,7 +16,7 @@ template <class Team, class T> XRF_FN AdamClock adam_begin(Team team, int n, Wor
 
 // One step on the free variables x [n] with w.gradient.
 template <class Team, class T>
-XRF_FN void adam_step(Team team, const XrfProblem &q, int n, AdamClock &t, double *XRF_RESTRICT x, Workspace<T> &w) {
+XRF_OUTLINE void adam_step(Team team, const XrfProblem &q, int n, AdamClock &t, double *XRF_RESTRICT x, Workspace<T> &w) {
     t.beta1 *= 0.9;
     t.beta2 *= 0.999;
     const double c1 = 1 / (1 - t.beta1), c2 = 1 / (1 - t.beta2);

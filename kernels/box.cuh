@@ -1,63 +1,13 @@
 // Minimum of a quadratic form in a box: g'd + d'H d / 2 with lower <= x + d <= upper, H symmetric and not indefinite.
 //
-// Block principal pivoting for two bounds (Júdice & Pires, Comput. Oper. Res. 21 (1994) 587; as nnls.cuh): solve for
-// the variables that are free, exchange every one that is infeasible, and fall back to one at a time when that does
-// not reduce their number. Variables are scaled to H_ii = 1.
+// Block principal pivoting (for one bound Portugal, Júdice & Vicente, Math. Comp. 63 (1994) 625, for two Júdice & Pires,
+// Comput. Oper. Res. 21 (1994) 587): solve for the variables that are free, exchange every one that is infeasible, and
+// fall back to one at a time when that does not reduce their number, which guarantees an end.
 #pragma once
-#include "elements.cuh"
+#include "cholesky.cuh"
 
 // Of a variable: free, at a bound, or without any effect.
 enum { BOX_FREE = 0, BOX_LOWER = 1, BOX_UPPER = 2, BOX_FIXED = 3 };
-
-// A pivot below this, of 1, is a column that depends on the others.
-XRF_FN double least_pivot(float) { return 3e-7; }
-XRF_FN double least_pivot(double) { return 1e-12; }
-
-// Cholesky of the chosen variables, U'U = S (H + damping diag H) S, with `solution` <- S of itself and then solved
-// for U; a dependent column counts as fixed. Returns false when there was one.
-template <class Team, class T> XRF_FN bool factor_chosen(Team team, int m, double damping, Jacobian<T> &j) {
-    const int n = j.n;
-    double *u = j.factor, *y = j.solution;
-    XRF_SHARE(team, r, m) {
-        const int i = j.chosen[r];
-        const double *row = j.matrix + i * n;
-        for (int k = r; k < m; ++k) u[r * m + k] = row[j.chosen[k]] * j.scale[i] * j.scale[j.chosen[k]];
-        u[r * m + r] = 1 + damping;
-        y[r] *= j.scale[i];
-    }
-    team.sync();
-    bool sound = true;
-    for (int r = 0; r < m; ++r) {
-        const double pivot = u[r * m + r];
-        const bool independent = pivot > least_pivot(T());
-        const double inverse = independent ? 1 / sqrt(pivot) : 0.0;
-        sound = sound && independent;
-        team.sync();
-        XRF_SIMD for (int k = r + team.member(); k < m; k += Team::MEMBERS) u[r * m + k] *= inverse;
-        if (team.leads()) y[r] *= inverse;
-        team.sync();
-        const double *XRF_RESTRICT row = u + r * m;
-        for (int i = r + 1 + team.member(); i < m; i += Team::MEMBERS) {
-            const double f = row[i];
-            double *XRF_RESTRICT to = u + i * m;
-            XRF_SIMD for (int k = i; k < m; ++k) to[k] -= f * row[k];
-            y[i] -= f * y[r];
-        }
-        team.sync();
-    }
-    return sound;
-}
-
-// U x = y, in place; 0 for dependent columns.
-template <class Team, class T> XRF_FN void solve_upper(Team team, int m, const Jacobian<T> &j, double *y) {
-    for (int r = m - 1; r >= 0; --r) {
-        const double pivot = j.factor[r * m + r], x = pivot > 0 ? y[r] / pivot : 0.0;
-        team.sync();
-        if (team.leads()) y[r] = x;
-        for (int i = team.member(); i < r; i += Team::MEMBERS) y[i] -= j.factor[i * m + r] * x;
-        team.sync();
-    }
-}
 
 // Steps of the free variables with the others where they are, into j.step.
 template <class Team, class T> XRF_OUTLINE bool solve_free(Team team, double damping, Jacobian<T> &j) {
@@ -69,19 +19,17 @@ template <class Team, class T> XRF_OUTLINE bool solve_free(Team team, double dam
         ++m;
     }
     XRF_SHARE(team, i, n)
-        if (j.state[i] != BOX_FREE)
-            j.step[i] = j.state[i] == BOX_LOWER ? j.lower[i] - j.x[i] : j.state[i] == BOX_UPPER ? j.upper[i] - j.x[i] : 0.0;
+        j.step[i] = j.state[i] == BOX_LOWER ? j.lower[i] - j.x[i] : j.state[i] == BOX_UPPER ? j.upper[i] - j.x[i] : 0.0;
     team.sync();
-    XRF_SHARE(team, r, m) {
-        const double *row = j.matrix + j.chosen[r] * n;
-        double right = -j.gradient[j.chosen[r]];
-        for (int k = 0; k < n; ++k)
-            if (j.state[k] != BOX_FREE) right -= row[k] * j.step[k];
-        j.solution[r] = right;
+    XRF_SHARE(team, r, m) j.solution[r] = -j.gradient[j.chosen[r]];
+    for (int k = 0; k < n; ++k) {
+        const double step = j.step[k];
+        if (step == 0) continue;
+        XRF_SHARE(team, r, m) j.solution[r] -= j.matrix[j.chosen[r] * n + k] * step;
     }
     team.sync();
     const bool sound = factor_chosen(team, m, damping, j);
-    solve_upper(team, m, j, j.solution);
+    solve_upper(team, m, j);
     XRF_SHARE(team, r, m) j.step[j.chosen[r]] = j.solution[r] * j.scale[j.chosen[r]];
     team.sync();
     return sound;

@@ -20,7 +20,7 @@ XRF_FN unsigned without_last(unsigned lanes) { return lanes ^ (1u << last_of(lan
 // What teams of THREADS threads share. Eight lanes are a group, which walks one peak.
 template <int THREADS> struct DeviceTeam {
     static constexpr int MEMBERS = THREADS, LANES = 1, BLOCK = THREADS, WARPS = THREADS / WARP_LANES;
-    static constexpr int GROUP = 8, GROUPS = THREADS / GROUP, GRAIN = GROUP;
+    static constexpr int GROUP = 8, GROUPS = THREADS / GROUP, GRAIN = GROUP, PIECE = 1;
     static constexpr bool KEEPS_SHAPES = false;
 
     static XRF_METHOD int member() { return (int)threadIdx.x; }

@@ -10,35 +10,6 @@
 #pragma once
 #include "newton.cuh"
 
-// U^-1 into the lower half of the factor: column c of it is row c there. U is that of factor_chosen.
-template <class Team, class T> XRF_FN void invert_factor(Team team, int m, Jacobian<T> &j) {
-    double *u = j.factor;
-    XRF_SHARE(team, c, m) {
-        double *row = u + c * m;  // entries k < c of U^-1's column c
-        const double pivot = u[c * m + c];
-        for (int k = c - 1; k >= 0; --k) {
-            double sum = pivot > 0 ? u[k * m + c] / pivot : 0.0;
-            for (int l = k + 1; l < c; ++l) sum += u[k * m + l] * row[l];
-            const double own = u[k * m + k];
-            row[k] = own > 0 ? -sum / own : 0.0;
-        }
-    }
-    team.sync();
-}
-
-// Element (r, c) of U^-1, r <= c.
-XRF_FN double inverse_at(const double *u, int m, int r, int c) {
-    const double pivot = u[c * m + c];
-    return r < c ? u[c * m + r] : pivot > 0 ? 1 / pivot : 0.0;
-}
-
-// Row r of (U'U)^-1 = U^-1 U^-1', entry s.
-XRF_FN double product_at(const double *u, int m, int r, int s) {
-    double sum = 0;
-    for (int c = r > s ? r : s; c < m; ++c) sum += inverse_at(u, m, r, c) * inverse_at(u, m, s, c);
-    return sum;
-}
-
 // Curvature k and the variance it sees, k^2 m, of the channels into `curvature` and `drift`.
 template <class Team, class T> XRF_FN void find_spread(Team team, const XrfProblem &q, Workspace<T> &w) {
     find_curvature(team, q, true, w);
@@ -76,7 +47,7 @@ XRF_OUTLINE int find_errors(Team team, const XrfProblem &q, double *sigma, doubl
     XRF_SHARE(team, k, q.n_components) signed_amplitudes[k] = nan;
     team.sync();
     factor_chosen(team, m, 0, j);
-    solve_upper(team, m, j, j.solution);
+    solve_upper(team, m, j);
     invert_factor(team, m, j);
     const bool likely = is_likely(q);
     if (!likely) {  // B in place of A
@@ -91,18 +62,18 @@ XRF_OUTLINE int find_errors(Team team, const XrfProblem &q, double *sigma, doubl
         const int i = j.chosen[r];
         double variance = 0;
         if (likely) {
-            variance = product_at(j.factor, m, r, r);
+            variance = inverse_at(team, m, j, r, r);
         } else {
             double *row = j.moved + r * m;  // row r of the scaled A^-1
-            for (int s = 0; s < m; ++s) row[s] = product_at(j.factor, m, r, s);
+            for (int s = 0; s < m; ++s) row[s] = inverse_at(team, m, j, r, s);
             for (int s = 0; s < m; ++s)
                 for (int t = 0; t < m; ++t)
                     variance += row[s] * row[t] * j.matrix[j.chosen[s] * n + j.chosen[t]] * j.scale[j.chosen[s]] *
                                 j.scale[j.chosen[t]];
         }
-        const bool determined = j.factor[r * m + r] > 0;
-        sigma[i < k_max ? N_PARAMETERS + i : j.parameter[i - k_max]] = determined ? sqrt(variance) * j.scale[i] : nan;
-        if (i < q.n_components && determined) signed_amplitudes[i] = j.x[i] + j.solution[r] * j.scale[i];
+        const bool known = determined(team, m, j, r);
+        sigma[i < k_max ? N_PARAMETERS + i : j.parameter[i - k_max]] = known ? sqrt(variance) * j.scale[i] : nan;
+        if (i < q.n_components && known) signed_amplitudes[i] = j.x[i] + j.solution[r] * j.scale[i];
     }
     team.sync();
     return m;

@@ -138,9 +138,10 @@ XRF_FN Verdict fit_spectrum(Team team, const XrfProblem &q, const Shared<T> &sha
     meet_spectrum(team, q, counts, w);
     XRF_SHARE(team, i, n) w.variables[i] = q.free[i] ? clamped(start[i], q.lower[i], q.upper[i]) : start[i];
     team.sync();
-    if (NEWTON) take_columns(team, q, shared, w);
-    if (!NEWTON || !w.jacobian.stay) switch_on(team, q, w.variables, w);
+    if (!NEWTON) switch_on(team, q, w.variables, w);
     if (q.start_amplitudes || q.optimizer == XRF_NNLS) solve_amplitudes(team, q, shared, w);
+    if (NEWTON) take_columns(team, q, shared, w);
+    if (NEWTON && !w.jacobian.stay) switch_on(team, q, w.variables, w);
     if (!NEWTON && q.optimizer == XRF_ADAM) {
         if (q.start_amplitudes)
             XRF_SHARE(team, k, linear_variables(q)) {

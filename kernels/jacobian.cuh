@@ -26,7 +26,8 @@ template <class T> struct Jacobian {
 
     double *x, *trial, *lower, *upper, *step;  // [n]
     double *gradient, *scale, *solution;       // [n]
-    double *matrix, *factor;                   // [n, n]
+    double *matrix, *factor;                   // [n, n], [m, factor_stride] of m chosen variables; cholesky.cuh
+    double *row;                               // [n] one of the factor
     double *last_x, *last_gradient;            // [n] where the last step began
     double *moved, *turned;                    // [n, n], [lessons, n] past steps, and how the gradient changed
     int taught;            // past steps that were remembered
@@ -34,6 +35,9 @@ template <class T> struct Jacobian {
 };
 
 template <class Team> XRF_FN int column_stride(int count) { return padded<Team>(count) + 2 * Team::BLOCK; }
+
+// From a row of the factor of m variables, and the right side behind them, to the next: whole pieces of the team.
+template <class Team> XRF_FN int factor_stride(int m) { return (m + Team::PIECE) / Team::PIECE * Team::PIECE; }
 
 // `carver` hands out memory; see workspace.cuh.
 template <class Team, class Carver, class T>
@@ -51,5 +55,7 @@ XRF_FN void carve_jacobian(int count, int lines, int linear, Carver &carver, Jac
     carver.take(most, j.last_x, j.last_gradient);
     carver.take(most * most, j.moved);
     carver.take(4 * most, j.turned);
-    carver.take(most * most, j.matrix, j.factor);
+    carver.take(most * most, j.matrix);
+    carver.take(most * factor_stride<Team>((int)most), j.factor);
+    carver.take(most, j.row);
 }

@@ -145,8 +145,8 @@ XRF_OUTLINE void find_limits(Team team, const XrfProblem &q, int m, const double
     find_counted(team, q, w);
     for (int r = 0; r < m; ++r) {
         const int k = j.chosen[r];
-        if (k >= k_max || !(j.factor[r * m + r] > 0)) continue;
-        XRF_SHARE(team, s, m) j.moved[s] = product_at(j.factor, m, r, s) * j.scale[k] * j.scale[j.chosen[s]];
+        if (k >= k_max || !determined(team, m, j, r)) continue;
+        XRF_SHARE(team, s, m) j.moved[s] = inverse_at(team, m, j, r, s) * j.scale[k] * j.scale[j.chosen[s]];
         team.sync();
         const Profile p = profile_of(team, q, r, m, w);
         const double sigma = sqrt(p.variance), reach = limit_reach() * sigma, here = j.x[k];

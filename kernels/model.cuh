@@ -83,7 +83,7 @@ XRF_CALL void spectrum_adjoint(Team team, const XrfProblem &q, const double *v, 
 
 // Linear amplitudes of log10 ones.
 template <class Team, class T>
-XRF_FN void linear_amplitudes(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
+XRF_OUTLINE void linear_amplitudes(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     XRF_SIMD XRF_SHARE(team, k, linear_variables(q))
         w.amplitude[k] = exponential(v[N_PARAMETERS + k] * log_ten());
     team.sync();

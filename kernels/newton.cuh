@@ -4,7 +4,7 @@
 // half curvature, a step d minimises  g'd + d'H d / 2  inside the box (box.cuh),  g = r's,  H = r'k r:
 //
 //             s             k
-//   poisson   1 - y / m     1 / m in the first two steps (Fisher), then y / m^2 and a thousandth of 1 / m
+//   poisson   1 - y / m     1 / m at first (Fisher), then y / m^2 and a thousandth of 1 / m
 //   squares   v (m - y)     v                                      (Gauss-Newton)
 //
 // The second derivative of the model, which this leaves out, is learnt from the last steps (BFGS). The step is halved
@@ -13,7 +13,8 @@
 #pragma once
 #include "normal.cuh"
 
-XRF_FN int fisher_steps() { return 2; }
+// Steps with the expected curvature: a linear model is near enough after the first.
+XRF_FN int fisher_steps(bool linear) { return linear ? 1 : 2; }
 // Escape moves by whole channels, which are found anew in the first steps and stay then, so that a fit can end.
 XRF_FN int escape_steps() { return 3; }
 // So many steps in a row whose gain rounding hides end a fit too.
@@ -39,6 +40,7 @@ struct Promise {
 template <class Team, class T> XRF_OUTLINE Promise promise_of(Team team, const Jacobian<T> &j) {
     double slope = 0, bend = 0;
     for (int i = 0; i < j.n; ++i) {
+        if (j.step[i] == 0) continue;
         const double *row = j.matrix + i * j.n;
         double h = 0;
         for (int k = 0; k < j.n; ++k) h += row[k] * j.step[k];
@@ -125,7 +127,7 @@ template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const
         }
         const bool renewed = renew_trust(team, q, w);
         if (renewed) half = half_objective(team, q, v, w);
-        find_curvature(team, q, step < fisher_steps(), w);
+        find_curvature(team, q, step < fisher_steps(j.shapes == 0), w);
         normal_equations(team, q, step > 0 && same && !renewed, w);
         bool sound = solve_box(team, 0, j), moved = false;
         const Promise promise = promise_of(team, j);

@@ -131,7 +131,7 @@ XRF_FN void meet_spectrum(Team team, const XrfProblem &q, const T *counts, Works
 XRF_FN bool follows_model(const XrfProblem &q) { return q.objective == XRF_CHI2 && q.weights == XRF_WEIGHTS_EXPECTED; }
 
 // Renews the weights that follow the model, w.total; false when there are none.
-template <class Team, class T> XRF_FN bool renew_trust(Team team, const XrfProblem &q, Workspace<T> &w) {
+template <class Team, class T> XRF_OUTLINE bool renew_trust(Team team, const XrfProblem &q, Workspace<T> &w) {
     if (!follows_model(q)) return false;
     XRF_SIMD XRF_SHARE(team, c, q.count) w.trust[c] = T(1) / expected(w.total[c] + w.background[c], w.floor);
     team.sync();

@@ -3,7 +3,6 @@
 #pragma once
 #include "limits.cuh"
 #include "model.cuh"
-#include "nnls.cuh"
 #include "snip.cuh"
 
 // What all spectra of a run share: unit components at the first-pass shapes, and SNIP's plan.
@@ -49,25 +48,39 @@ XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, W
     }
 }
 
-// Linear amplitudes by non-negative least squares against the shared components, into w.amplitude.
+// Linear amplitudes by non-negative least squares against the shared components, into w.amplitude: a quadratic form in a
+// box (box.cuh) with g = -h and H = C'C. Uses up the Jacobian's variables.
 template <class Team, class T>
-XRF_FN void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
-    const int n = padded<Team>(q.count);
+XRF_OUTLINE void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
+    const int n = padded<Team>(q.count), k_max = linear_variables(q);
+    Jacobian<T> &j = w.jacobian;
     const bool clip = q.clip_net_counts != 0;
     XRF_SIMD XRF_SHARE(team, c, n) {
         const T net = w.counts[c] - w.background[c];
         w.net[c] = clip && net < T(0) ? T(0) : net;
     }
-    for (int k = 0; k < linear_variables(q); ++k) {
+    for (int k = 0; k < k_max; ++k) {
         const T *XRF_RESTRICT column = shared.columns + (int64_t)k * n;
         const int low = shared.reach[2 * k], high = shared.reach[2 * k + 1];
         T acc[Team::LANES] = {};
         for (int b = low + team.first(); b < high; b += Team::BLOCK)
-            XRF_EACH_LANE(team, j) acc[j] += column[b + j] * w.net[b + j];
+            XRF_EACH_LANE(team, l) acc[l] += column[b + l] * w.net[b + l];
         const T sum = team.sum(acc);
-        if (team.leads()) w.linear[k] = (double)sum;
+        if (team.leads()) j.gradient[k] = -(double)sum;
     }
-    if (team.leads()) solve_nnls(linear_variables(q), shared.gram, w.linear, w.passive, w.amplitude, w.factor);
+    if (team.leads()) j.n = k_max;
+    team.sync();
+    XRF_SHARE(team, i, k_max * k_max) j.matrix[i] = shared.gram[i];
+    XRF_SHARE(team, k, k_max) {
+        const double size = shared.gram[k * k_max + k];
+        j.scale[k] = size > 0 ? 1 / sqrt(size) : 0.0;
+        j.x[k] = j.lower[k] = 0;
+        j.upper[k] = 1e30;
+        j.state[k] = !(size > 0) ? BOX_FIXED : j.gradient[k] < 0 ? BOX_FREE : BOX_LOWER;
+    }
+    team.sync();
+    solve_box(team, 0, j);
+    XRF_SHARE(team, k, k_max) w.amplitude[k] = j.step[k] > 0 ? j.step[k] : 0.0;
     team.sync();
 }
 

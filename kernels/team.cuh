@@ -26,6 +26,8 @@ struct Thread {
     static constexpr int BLOCK = 16;
     // Windows of peaks begin and end at multiples of it.
     static constexpr int GRAIN = 16;
+    // Elements of a small matrix's row that a member takes at once.
+    static constexpr int PIECE = 8;
     // The forward pass keeps the line shapes for the adjoint; see passes_thread.cuh.
     static constexpr bool KEEPS_SHAPES = true;
 

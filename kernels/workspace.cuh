@@ -62,8 +62,6 @@ template <class T> struct Workspace {
     bool alpha_tail, beta_tail, line_step, compton_step, compton_low, compton_high, si_escape, ge_escape;
 
     double *amplitude, *variables, *gradient, *best, *moment1, *moment2;  // [variables]
-    double *linear, *factor;  // [linear], [linear, linear]
-    int *passive;
 };
 
 // Whether any peak has a tail or a step.
@@ -103,7 +101,7 @@ struct Carver {
 // be one.
 template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &near, Carver &far, Workspace<T> &w) {
     const size_t n = padded<Team>(q.count) + 2 * Team::BLOCK, grains = n / Team::GRAIN;
-    const size_t peaks = q.n_lines + MOST_SCATTER_PEAKS + 8, vars = all_variables(q) + 8, k = linear_variables(q);
+    const size_t peaks = q.n_lines + MOST_SCATTER_PEAKS + 8, vars = all_variables(q) + 8;
     Peaks<T> &p = w.peaks;
     near.take(n, w.total);
     near.take(peaks, p.curve);
@@ -123,9 +121,6 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
         far.take(peaks * n, w.kept.peak, w.kept.step, w.kept.tail, w.kept.slope);
     }
     far.take(vars, w.amplitude, w.variables, w.gradient, w.best, w.moment1, w.moment2);
-    far.take(k, w.linear);
-    far.take(k * k, w.factor);
-    far.take(k, w.passive);
     far.take(q.n_components + 1, w.first_line);
     carve_jacobian<Team>(q.count, q.n_lines, linear_variables(q), far, w.jacobian);
     w.weight = w.total;
