@@ -15,6 +15,8 @@ job_name="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}"
 job_name="${job_name:-$SLURM_JOB_ID}"
 # The launcher that runs, and how many signals came meanwhile.
 job_pid='' job_signals=0
+# A file that srun's rank 0 takes away when it starts.
+job_mark="$PWD/.xrfit-unstarted-$job_name"
 
 job_say() { printf 'job %s: %s\n' "$job_name" "$*" >&2; }
 
@@ -50,8 +52,11 @@ job_launch() {
     if [ "$job_threads" -gt 1 ]; then srun_bind=none mpirun_bind=none; fi
     case "$launcher" in
         srun)
+            : >"$job_mark"
+            # shellcheck disable=SC2016 # a rank's shell expands it
             exec srun --mpi=pmix --nodes="$nodes" --ntasks="$job_ranks" \
-                --cpus-per-task="$job_threads" --cpu-bind="$srun_bind" "$@"
+                --cpus-per-task="$job_threads" --cpu-bind="$srun_bind" \
+                sh -c '[ "$SLURM_PROCID" -ne 0 ] || rm -f "$0"; exec "$@"' "$job_mark" "$@"
             ;;
         mpirun) exec mpirun -n "$job_ranks" --bind-to "$mpirun_bind" "$@" ;;
         *)
@@ -86,6 +91,14 @@ job_run() {
     # kill the others (9, 15) and say that; nothing is lost by either.
     if [ "$job_signals" -gt 0 ]; then
         case "$((code - 128))" in 9 | 10 | 15) code=75 ;; esac
+    fi
+    # srun may return 0 where a node could not start its ranks (22.05 does).
+    if [ -e "$job_mark" ]; then
+        rm -f "$job_mark"
+        if [ "$code" -eq 0 ]; then
+            job_say "srun started no rank (nothing was done; it says why above); another try may get other nodes"
+            code=75
+        fi
     fi
     return "$code"
 }

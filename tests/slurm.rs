@@ -44,6 +44,22 @@ fn a_job_that_gets_nowhere_stops() {
     assert_eq!(slurm.about(&job, "ExitCode"), "1:0", "the job's exit code, after {log}");
 }
 
+#[test]
+fn ranks_that_did_not_start_are_no_success() {
+    let Some(slurm) = Slurm::start(Nodes::One) else { return };
+    program(&slurm, "xrfit", "echo xrfit ran");
+    // as srun does where a node cannot start its ranks
+    let path = program(&slurm, "srun", "[ \"$1\" != --mpi=list ] || echo pmix");
+    let mut sbatch = slurm.sbatch(&["--ntasks-per-node=2"], "cpu.sbatch", &["scan.h5"]);
+    let job = slurm.submitted(sbatch.env("PATH", path).env("XRFIT_RESTARTS", "0"));
+    slurm.wait_for(&job, "FAILED");
+    let log = slurm.log(&job);
+    assert!(log.contains("srun started no rank"), "{log}");
+    let left = fs::read_dir(slurm.work()).expect("the folder").map(|f| f.expect("a file").path());
+    let left: Vec<_> = left.filter(|f| f.to_string_lossy().contains("unstarted")).collect();
+    assert!(left.is_empty(), "what the job leaves: {left:?}");
+}
+
 /// A case whose fits take seconds on a few ranks: many steps for each pixel, and all of them.
 fn slow_case() -> Case {
     let case = Case::of([31, 33], 1024);

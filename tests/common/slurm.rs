@@ -42,7 +42,7 @@ impl Slurm {
     /// `None`, and a line that says so, where Slurm is absent or does not start.
     pub fn start(nodes: Nodes) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["state", "spool", "work"] {
+        for name in ["state", "spool", "tmp", "work"] {
             fs::create_dir(folder.path().join(name)).expect("a folder");
         }
         let file = |name, text: String| {
@@ -249,6 +249,7 @@ SlurmctldPidFile={dir}/slurmctld.pid
 SlurmdPidFile={dir}/slurmd.%n.pid
 SlurmdSpoolDir={dir}/spool/%n
 StateSaveLocation={dir}/state
+TmpFS={dir}/tmp
 SlurmctldLogFile={dir}/slurmctld.log
 SlurmdLogFile={dir}/slurmd.%n.log
 SlurmdParameters=config_overrides
