@@ -83,18 +83,6 @@ struct XrfSpectrum {
     const double *start;     // [variables]
 };
 
-// What a fit gives back; the arrays are the caller's.
-struct XrfFit {
-    double *variables;  // [variables] shape parameters, then linear amplitudes [counts]
-    double *sigma;      // [variables] their standard deviations; NaN where there is none
-    double *signed_amplitudes;  // [n_components] what one step beyond the bound at 0 makes of them
-    double *limits;     // [2 n_components] upper and detection limits, or null; see limits.cuh
-    void *fitted;       // [count] model and background
-    void *background;   // [count]
-    double objective, r_squared, r_squared_log, deviance, background_counts;
-    int32_t steps, status;
-};
-
 // What an evaluation gives back.
 struct XrfEvaluation {
     void *total;       // [count] all components, escape included
@@ -103,13 +91,15 @@ struct XrfEvaluation {
     double objective;
 };
 
+struct XrfTile;
+
 // One precision of the CPU engine.
 struct XrfEngine {
     void *(*new_shared)(const XrfProblem *);
     void (*drop_shared)(void *);
     uint64_t (*workspace_bytes)(const XrfProblem *);
     void (*lay_out)(const XrfProblem *, void *workspace);  // makes a workspace of so many bytes, aligned to 64
-    void (*fit)(const XrfProblem *, const void *shared, void *workspace, const XrfSpectrum *, XrfFit *);
+    void (*fit)(const XrfProblem *, const void *shared, void *workspace, const XrfTile *);
     void (*evaluate)(const XrfProblem *, void *workspace, const XrfSpectrum *, XrfEvaluation *);
     void (*background)(const XrfProblem *, const void *shared, void *workspace, const void *counts, void *out);
 };

@@ -31,8 +31,38 @@ template <class Team, class T> XRF_OUTLINE bool solve_free(Team team, double dam
     const bool sound = factor_chosen(team, m, damping, j);
     solve_upper(team, m, j);
     XRF_SHARE(team, r, m) j.step[j.chosen[r]] = j.solution[r] * j.scale[j.chosen[r]];
+    if (team.leads()) j.factored = damping == 0 ? m : 0;
     team.sync();
     return sound;
+}
+
+// Half of what the last factor promises to gain by a step of its variables, while the others stay at their bounds: after
+// it, solve_again gives the step. Infinite where a bound would be left, or without a factor.
+template <class Team, class T> XRF_OUTLINE double gain_by_factor(Team team, Jacobian<T> &j) {
+    const int m = j.factored;
+    bool leaves = m == 0;
+    for (int i = 0; i < j.n; ++i) {
+        const double g = j.gradient[i];
+        leaves = leaves || (j.state[i] == BOX_LOWER && g < 0) || (j.state[i] == BOX_UPPER && g > 0);
+    }
+    if (leaves) return 1e300;
+    XRF_SHARE(team, r, m) j.solution[r] = -j.gradient[j.chosen[r]] * j.scale[j.chosen[r]];
+    team.sync();
+    solve_lower(team, m, j);
+    double gain = 0;
+    for (int r = 0; r < m; ++r) gain += j.solution[r] * j.solution[r];
+    return 0.5 * gain;
+}
+
+// The step that gain_by_factor promised, into j.step.
+template <class Team, class T> XRF_OUTLINE void solve_again(Team team, Jacobian<T> &j) {
+    const int m = j.factored;
+    team.sync();
+    solve_upper(team, m, j);
+    XRF_SHARE(team, i, j.n) j.step[i] = 0;
+    team.sync();
+    XRF_SHARE(team, r, m) j.step[j.chosen[r]] = j.solution[r] * j.scale[j.chosen[r]];
+    team.sync();
 }
 
 // Which state variable i should have: a free one beyond a bound goes there, a bound one whose gradient points inside
@@ -84,6 +114,7 @@ template <class Team, class T> XRF_OUTLINE bool solve_box(Team team, double damp
         const double x = clamped(j.x[i] + j.step[i], j.lower[i], j.upper[i]);
         j.step[i] = x - j.x[i];
     }
+    if (team.leads()) j.factored = 0;
     team.sync();
     return sound;
 }

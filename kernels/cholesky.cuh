@@ -20,10 +20,14 @@ XRF_FN double least_pivot(double) { return 1e-12; }
 template <class Team, class T> XRF_FN bool factor_chosen(Team team, int m, double damping, Jacobian<T> &j) {
     const int stride = factor_stride<Team>(m);
     double *u = j.factor;
+    XRF_SHARE(team, r, m) j.row[r] = j.scale[j.chosen[r]];
+    team.sync();
+    const int *chosen = j.chosen;
+    const double *scales = j.row;
     XRF_SHARE(team, r, m) {
-        const double *of_r = j.matrix + j.chosen[r] * j.n, scale = j.scale[j.chosen[r]];
+        const double *of_r = j.matrix + chosen[r] * j.n, scale = scales[r];
         double *row = u + r * stride;
-        for (int k = r / Team::PIECE * Team::PIECE; k < m; ++k) row[k] = of_r[j.chosen[k]] * scale * j.scale[j.chosen[k]];
+        for (int k = r; k < m; ++k) row[k] = of_r[chosen[k]] * (scale * scales[k]);
         row[r] = 1 + damping;
         row[m] = j.solution[r] * scale;
         for (int k = m + 1; k < stride; ++k) row[k] = 0;
@@ -54,6 +58,20 @@ template <class Team, class T> XRF_FN bool factor_chosen(Team team, int m, doubl
     }
     team.sync();
     return sound;
+}
+
+// U' y = `solution`, in place; 0 for dependent columns.
+template <class Team, class T> XRF_FN void solve_lower(Team team, int m, Jacobian<T> &j) {
+    const int stride = factor_stride<Team>(m);
+    double *y = j.solution;
+    for (int r = 0; r < m; ++r) {
+        const double *row = j.factor + r * stride;
+        const double pivot = row[r], x = pivot > 0 ? y[r] / pivot : 0.0;
+        team.sync();
+        if (team.leads()) y[r] = x;
+        XRF_SHARE(team, i, m) y[i] -= i > r ? row[i] * x : 0.0;
+        team.sync();
+    }
 }
 
 // U x = `solution`, in place; 0 for dependent columns.

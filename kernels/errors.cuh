@@ -10,9 +10,8 @@
 #pragma once
 #include "newton.cuh"
 
-// Curvature k and the variance it sees, k^2 m, of the channels into `curvature` and `drift`.
+// The variance that the curvature of the channels sees, k^2 m, into `drift`.
 template <class Team, class T> XRF_FN void find_spread(Team team, const XrfProblem &q, Workspace<T> &w) {
-    find_curvature(team, q, true, w);
     Jacobian<T> &j = w.jacobian;
     XRF_SIMD XRF_SHARE(team, c, padded<Team>(q.count))
         j.drift[c] = j.curvature[c] * j.curvature[c] * expected(w.total[c] + w.background[c], w.floor);
@@ -27,11 +26,9 @@ XRF_OUTLINE int find_errors(Team team, const XrfProblem &q, double *sigma, doubl
     Jacobian<T> &j = w.jacobian;
     const int n = j.n, k_max = linear_variables(q);
     const double nan = 0.0 / 0.0;
-    find_spread(team, q, w);
-    normal_matrix(team, j, j.curvature, j.matrix);
-    products(team, j, j.slope, 0, padded<Team>(q.count), 0, j.gradient);
-    team.sync();
-    add_priors(team, q, w);
+    find_curvature(team, q, true, w);
+    find_gradient(team, q, j);
+    find_matrix(team, q, w);
     int m = 0;
     for (int i = 0; i < n; ++i) {
         const double h = j.matrix[i * n + i];
@@ -51,6 +48,7 @@ XRF_OUTLINE int find_errors(Team team, const XrfProblem &q, double *sigma, doubl
     invert_factor(team, m, j);
     const bool likely = is_likely(q);
     if (!likely) {  // B in place of A
+        find_spread(team, q, w);
         normal_matrix(team, j, j.drift, j.matrix);
         XRF_SHARE(team, f, j.shapes) {
             const int p = j.parameter[f], i = k_max + f;

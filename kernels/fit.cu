@@ -11,8 +11,7 @@
 //   xrf_background_*        SNIP background of every spectrum
 // All pointers of XrfProblem are the device's.
 #include "device_teams.cuh"
-#include "fit_spectrum.cuh"
-#include "tile.h"
+#include "fit_tile.cuh"
 
 #if defined(XRF_EMULATED)
 #define XRF_DYNAMIC_SHARED(name) char *name = emulated_shared_memory()
@@ -33,7 +32,7 @@ XRF_FN void set_up(Team team, const XrfProblem &q, const XrfTile &tile, char *sh
 
 template <class T> XRF_FN Shared<T> shared_of(const XrfTile &tile) {
     SnipPlan plan = {*tile.snip_passes, tile.snip_low, tile.snip_high, nullptr, nullptr};
-    return {plan, (T *)tile.columns, tile.reach, tile.gram};
+    return {plan, (T *)tile.columns, tile.reach, (T *)tile.start_weight, tile.gram};
 }
 
 template <class Team, class T> XRF_FN void measure(const XrfProblem &q, XrfLayout *layout) {
@@ -42,11 +41,6 @@ template <class Team, class T> XRF_FN void measure(const XrfProblem &q, XrfLayou
     carve<Team>(q, near, far, w);
     *layout = {(near.used + 63) / 64 * 64, (far.used + 63) / 64 * 64, Team::MEMBERS, Team::BLOCK,
                sizeof(XrfProblem), sizeof(XrfTile), N_PARAMETERS, snip_max_passes()};
-}
-
-// Sums counts exactly, so that the order of spectra does not matter; as ExactSum of the CPU engine.
-template <class T> XRF_FN void add_exactly(int64_t *sum, T counts) {
-    atomicAdd((unsigned long long *)sum, (unsigned long long)llround((double)counts * 1048576.0));
 }
 
 template <class Team, class T>
@@ -58,38 +52,10 @@ XRF_FN void prepare(Team team, const XrfProblem &q, const XrfTile &tile, Workspa
     unit_components(team, q, shared, w);
 }
 
-// Where the results of spectrum i go; what was fitted stays in the workspace.
-template <class T> XRF_FN Found<T> found_of(const XrfProblem &q, const XrfTile &tile, int64_t i, Workspace<T> &w) {
-    const int64_t variables = all_variables(q);
-    T *fitted = w.net;  // the amplitudes' start is done with it
-    return {tile.variables + i * variables, tile.sigma + i * variables, tile.signed_amplitudes + i * q.n_components,
-            tile.limits ? tile.limits + i * 2 * q.n_components : nullptr, fitted, w.background};
-}
-
 template <bool NEWTON, class Team, class T>
 XRF_FN void fit_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
     const Shared<T> shared = shared_of<T>(tile);
-    for (int i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
-        const T *counts = (const T *)tile.counts + (int64_t)i * q.n_channels;
-        const T *given = tile.background ? (const T *)tile.background + (int64_t)i * q.count : nullptr;
-        const double *start = tile.start + (int64_t)i * tile.start_stride;
-        const Found<T> found = found_of(q, tile, i, w);
-        const Verdict v = fit_spectrum<NEWTON>(team, q, shared, counts, given, start, found, w);
-        if (team.leads()) {
-            tile.objective[i] = v.objective;
-            tile.r_squared[i] = v.r_squared;
-            tile.r_squared_log[i] = v.r_squared_log;
-            tile.deviance[i] = v.deviance;
-            tile.background_counts[i] = v.background_counts;
-            tile.steps[i] = v.steps;
-            tile.status[i] = v.status;
-        }
-        if (is_fitted(v.status)) XRF_SHARE(team, c, q.count) {
-            add_exactly(tile.fitted_sum + c, found.fitted[c]);
-            add_exactly(tile.background_sum + c, w.background[c]);
-        }
-        team.sync();
-    }
+    for (int i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) fit_nth<NEWTON>(team, q, tile, shared, i, w);
 }
 
 template <class Team, class T>
@@ -97,8 +63,7 @@ XRF_FN void errors_tile(Team team, const XrfProblem &q, const XrfTile &tile, Wor
     const Shared<T> shared = shared_of<T>(tile);
     for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
         if (!has_errors(q, tile.status[i])) continue;
-        const T *given = tile.background ? (const T *)tile.background + i * q.count : nullptr;
-        errors_of_spectrum(team, q, shared, (const T *)tile.counts + i * q.n_channels, given, found_of(q, tile, i, w), w);
+        errors_of_spectrum(team, q, shared, counts_of<T>(q, tile, i), given_of<T>(q, tile, i), found_of(q, tile, i, w), w);
         team.sync();
     }
 }
@@ -109,10 +74,9 @@ XRF_FN void evaluate_tile(Team team, const XrfProblem &q, const XrfTile &tile, W
     for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
         T *components = (T *)tile.components;
         double *gradient = tile.gradient;
-        const T *given = (const T *)tile.background;
         const double objective = evaluate_spectrum(
-            team, q, (const T *)tile.counts + i * q.n_channels, given ? given + i * q.count : nullptr,
-            tile.start + i * tile.start_stride, (T *)tile.total + i * q.count,
+            team, q, counts_of<T>(q, tile, i), given_of<T>(q, tile, i), tile.start + i * tile.start_stride,
+            (T *)tile.total + i * q.count,
             components ? components + i * q.n_components * q.count : nullptr,
             gradient ? gradient + i * variables : nullptr, w);
         if (team.leads()) tile.objective[i] = objective;
@@ -123,7 +87,7 @@ template <class Team, class T>
 XRF_FN void background_tile(Team team, const XrfProblem &q, const XrfTile &tile, Workspace<T> &w) {
     const Shared<T> shared = shared_of<T>(tile);
     for (int64_t i = blockIdx.x; i < tile.n_spectra; i += gridDim.x) {
-        snip(team, q, shared.snip, (const T *)tile.counts + i * q.n_channels, w.background, w.scratch);
+        snip(team, q, shared.snip, counts_of<T>(q, tile, i), w.background, w.scratch);
         XRF_SHARE(team, c, q.count) ((T *)tile.total)[i * q.count + c] = w.background[c];
         team.sync();
     }

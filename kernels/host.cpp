@@ -4,8 +4,7 @@
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
-#include "fit_spectrum.cuh"
-#include "tile.h"
+#include "fit_tile.cuh"
 
 #define XRF_JOIN(a, b) a##_##b
 #define XRF_EXPAND(a, b) XRF_JOIN(a, b)
@@ -39,7 +38,7 @@ template <class T> uint64_t workspace_bytes(const XrfProblem *q) {
 template <class T> void lay_out(const XrfProblem *q, void *block) {
     size_t used;
     const Workspace<T> w = laid_out<T>(*q, (char *)block, used);
-    // the columns, which come last, are written before they are read; pages that no fit touches stay the system's
+    // columns and kept shapes, which come last, are written before they are read; pages that no fit touches stay the system's
     memset(block, 0, (char *)w.jacobian.own - (char *)block);
     *(Workspace<T> *)block = w;
 }
@@ -81,9 +80,10 @@ template <class T> void *new_shared(const XrfProblem *q) {
     Shared<T> *s = (Shared<T> *)calloc(1, sizeof(Shared<T>));
     const size_t n = padded<Thread>(q->count), k = linear_variables(*q);
     s->columns = (T *)aligned_alloc(64, (sizeof(T) * n * k + 127) / 64 * 64);
+    s->start_weight = (T *)aligned_alloc(64, (sizeof(T) * n + 63) / 64 * 64);
     s->gram = (double *)calloc(k * k + 1, sizeof(double));
     s->reach = (int32_t *)calloc(2 * k + 1, sizeof(int32_t));
-    if (!s->columns || !s->gram || !s->reach) abort();
+    if (!s->columns || !s->start_weight || !s->gram || !s->reach) abort();
     s->snip = new_snip_plan(*q);
     void *w = aligned_alloc(64, workspace_bytes<T>(q));
     if (!w) abort();
@@ -96,6 +96,7 @@ template <class T> void *new_shared(const XrfProblem *q) {
 template <class T> void drop_shared(void *p) {
     Shared<T> *s = (Shared<T> *)p;
     free(s->columns);
+    free(s->start_weight);
     free(s->gram);
     free(s->reach);
     free((void *)s->snip.low);
@@ -105,32 +106,25 @@ template <class T> void drop_shared(void *p) {
     free(s);
 }
 
-template <class T>
-void fit(const XrfProblem *problem, const void *shared_memory, void *workspace, const XrfSpectrum *s, XrfFit *out) {
-    FlushTiny flush;
+template <bool NEWTON, class T>
+void fit_all(const XrfProblem &q, const XrfTile &tile, const Shared<T> &shared, Workspace<T> &w) {
     const Thread team;
-    const XrfProblem &q = *problem;
-    const Shared<T> &shared = *(const Shared<T> *)shared_memory;
-    Workspace<T> &w = *(Workspace<T> *)workspace;
-    const T *counts = (const T *)s->counts, *given = (const T *)s->background;
-    const Found<T> found = {out->variables, out->sigma, out->signed_amplitudes, out->limits, (T *)out->fitted, (T *)out->background};
-    const bool newton = q.optimizer == XRF_NEWTON;
-    const Verdict v = newton ? fit_spectrum<true>(team, q, shared, counts, given, s->start, found, w)
-                             : fit_spectrum<false>(team, q, shared, counts, given, s->start, found, w);
-    if (has_errors(q, v.status)) {
-        if (!newton) {  // Newton's are those of its end
+    for (int i = 0; i < tile.n_spectra; ++i) {
+        if (!has_errors(q, fit_nth<NEWTON>(team, q, tile, shared, i, w))) continue;
+        if (!NEWTON) {  // Newton's columns are those of its end
             take_columns(team, q, shared, w);
             find_columns(team, q, w);
         }
-        errors_of_fit(team, q, found, w);
+        errors_of_fit(team, q, found_of(q, tile, i, w), w);
     }
-    out->objective = v.objective;
-    out->r_squared = v.r_squared;
-    out->r_squared_log = v.r_squared_log;
-    out->deviance = v.deviance;
-    out->background_counts = v.background_counts;
-    out->steps = v.steps;
-    out->status = v.status;
+}
+
+template <class T> void fit(const XrfProblem *q, const void *shared_memory, void *workspace, const XrfTile *tile) {
+    FlushTiny flush;
+    const Shared<T> &shared = *(const Shared<T> *)shared_memory;
+    Workspace<T> &w = *(Workspace<T> *)workspace;
+    if (q->optimizer == XRF_NEWTON) fit_all<true>(*q, *tile, shared, w);
+    else fit_all<false>(*q, *tile, shared, w);
 }
 
 template <class T>
@@ -182,10 +176,9 @@ const XrfEngine *XRF_NAME(xrf_engine)(int32_t f64) {
 void XRF_NAME(xrf_sizes)(uint64_t *sizes) {
     sizes[0] = sizeof(XrfProblem);
     sizes[1] = sizeof(XrfSpectrum);
-    sizes[2] = sizeof(XrfFit);
-    sizes[3] = sizeof(XrfEvaluation);
-    sizes[4] = sizeof(XrfTile);
-    sizes[5] = sizeof(XrfLayout);
+    sizes[2] = sizeof(XrfEvaluation);
+    sizes[3] = sizeof(XrfTile);
+    sizes[4] = sizeof(XrfLayout);
 }
 
 // A function of special.cuh at x [n] in both precisions, for the test of their errors.

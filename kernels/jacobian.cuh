@@ -32,6 +32,7 @@ template <class T> struct Jacobian {
     double *moved, *turned;                    // [n, n], [lessons, n] past steps, and how the gradient changed
     int taught;            // past steps that were remembered
     int *state, *chosen;                       // [n] free or at which bound; the free ones
+    int factored;          // how many of them the factor is of, of the undamped matrix; 0: of none
 };
 
 template <class Team> XRF_FN int column_stride(int count) { return padded<Team>(count) + 2 * Team::BLOCK; }

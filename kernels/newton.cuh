@@ -83,6 +83,28 @@ XRF_OUTLINE bool take_step(Team team, const XrfProblem &q, double slope, double 
     return false;
 }
 
+// The whole step, unless it does more harm than rounding.
+template <class Team, class T>
+XRF_OUTLINE bool take_last_step(Team team, const XrfProblem &q, double *v, double &half, Workspace<T> &w) {
+    Jacobian<T> &j = w.jacobian;
+    const double there = half_at(team, q, 1, v, w);
+    if (!(there <= half + rounding_of(T()) * half)) return false;
+    half = there;
+    XRF_SHARE(team, i, j.n) j.x[i] = j.trial[i];
+    team.sync();
+    return true;
+}
+
+// The last step of a linear model with the factor of the step before, if that is enough: H changes little there.
+template <class Team, class T>
+XRF_OUTLINE bool end_by_factor(Team team, const XrfProblem &q, double enough, double *v, double &half, Workspace<T> &w) {
+    if (gain_by_factor(team, w.jacobian) > enough) return false;
+    solve_again(team, w.jacobian);
+    if (take_last_step(team, q, v, half, w)) return true;
+    half_at(team, q, 0, v, w);
+    return false;
+}
+
 // The variables where a fit starts: w.amplitude and the free shapes of v. The columns are chosen.
 template <class Team, class T> XRF_OUTLINE void begin_newton(Team team, const XrfProblem &q, const double *v, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
@@ -120,6 +142,7 @@ template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const
     int32_t status = XRF_STEP_LIMIT, step = 0;
     int idle = 0;      // steps in a row whose gain is lost in rounding
     bool same = true;  // as before the last step: where photons escape to
+    bool sound = true;
     for (; step < q.steps; ++step) {
         if (!is_finite(half)) {
             status = XRF_DIVERGED;
@@ -127,25 +150,26 @@ template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const
         }
         const bool renewed = renew_trust(team, q, w);
         if (renewed) half = half_objective(team, q, v, w);
-        find_curvature(team, q, step < fisher_steps(j.shapes == 0), w);
+        const double enough = least_gain(T()) * half + least_gain_of_deviation(T()) * w.prior_scale;
+        find_gradient(team, q, j);
+        const bool linear = j.shapes == 0;
+        if (linear && step > 0 && sound && !renewed && end_by_factor(team, q, enough, v, half, w)) {
+            status = XRF_CONVERGED;
+            ++step;
+            break;
+        }
+        find_curvature(team, q, step < fisher_steps(linear), w);
         normal_equations(team, q, step > 0 && same && !renewed, w);
-        bool sound = solve_box(team, 0, j), moved = false;
+        sound = solve_box(team, 0, j);
         const Promise promise = promise_of(team, j);
         idle = -promise.change <= rounding_of(T()) * half ? idle + 1 : 0;
-        if (idle > idle_steps() ||
-            -promise.change <= least_gain(T()) * half + least_gain_of_deviation(T()) * w.prior_scale) {
-            // a step that rounding spoilt is none to end with
-            const double there = half_at(team, q, 1, v, w);
-            if (there <= half + rounding_of(T()) * half) {
-                half = there;
-                XRF_SHARE(team, i, j.n) j.x[i] = j.trial[i];
-                team.sync();
-                status = sound ? XRF_CONVERGED : XRF_SINGULAR;
-                ++step;
-                break;
-            }
+        // a step that rounding spoilt is none to end with
+        if ((idle > idle_steps() || -promise.change <= enough) && take_last_step(team, q, v, half, w)) {
+            status = sound ? XRF_CONVERGED : XRF_SINGULAR;
+            ++step;
+            break;
         }
-        moved = take_step(team, q, promise.slope, v, half, w);
+        bool moved = take_step(team, q, promise.slope, v, half, w);
         for (double damping = 1e-3; !moved && damping < 1e3; damping *= 10) {
             half_at(team, q, 0, v, w);
             solve_box(team, damping, j);

@@ -41,40 +41,49 @@ XRF_OUTLINE void find_curvature(Team team, const XrfProblem &q, bool fisher, Wor
     team.sync();
 }
 
-// Scalar products of a with columns first .. n of the Jacobian over channels where they meet, into row [n].
+// Scalar product of a with column k of the Jacobian over the channels from low to high.
+template <class Team, class T> XRF_FN double product(Team team, const Jacobian<T> &j, const T *XRF_RESTRICT a, int low, int high, int k) {
+    const int l = low > j.low[k] ? low : j.low[k], h = high < j.high[k] ? high : j.high[k];
+    if (l >= h) return 0;
+    const T *XRF_RESTRICT b = j.column + (int64_t)k * j.stride;
+    T sums[Team::LANES] = {};
+    for (int c = l + team.first(); c < h; c += Team::BLOCK) XRF_EACH_LANE(team, i) sums[i] += a[c + i] * b[c + i];
+    return (double)team.sum(sums);
+}
+
+// The same with the four columns from k on, which reach alike, into row [4].
 template <class Team, class T>
-XRF_OUTLINE void products(Team team, const Jacobian<T> &j, const T *XRF_RESTRICT a, int low, int high, int first, double *row) {
-    for (int k = first; k < j.n;) {
-        const int l0 = low > j.low[k] ? low : j.low[k], h0 = high < j.high[k] ? high : j.high[k];
-        const T *XRF_RESTRICT b0 = j.column + (int64_t)k * j.stride;
-        const bool four = k + 3 < j.n && k >= j.n - j.shapes;  // the shapes' columns reach alike
-        if (!four) {
-            double sum = 0;
-            if (l0 < h0) {
-                T acc[Team::LANES] = {};
-                for (int b = l0 + team.first(); b < h0; b += Team::BLOCK)
-                    XRF_EACH_LANE(team, l) acc[l] += a[b + l] * b0[b + l];
-                sum = (double)team.sum(acc);
-            }
-            if (team.leads()) row[k] = sum;
-            ++k;
-            continue;
+XRF_FN void four_products(Team team, const Jacobian<T> &j, const T *XRF_RESTRICT a, int low, int high, int k, double *row) {
+    const int l = low > j.low[k] ? low : j.low[k], h = high < j.high[k] ? high : j.high[k];
+    const T *XRF_RESTRICT b0 = j.column + (int64_t)k * j.stride;
+    const T *XRF_RESTRICT b1 = b0 + j.stride, *XRF_RESTRICT b2 = b1 + j.stride, *XRF_RESTRICT b3 = b2 + j.stride;
+    T s0[Team::LANES] = {}, s1[Team::LANES] = {}, s2[Team::LANES] = {}, s3[Team::LANES] = {};
+    for (int c = l + team.first(); c < h; c += Team::BLOCK)
+        XRF_EACH_LANE(team, i) {
+            const T x = a[c + i];
+            s0[i] += x * b0[c + i];
+            s1[i] += x * b1[c + i];
+            s2[i] += x * b2[c + i];
+            s3[i] += x * b3[c + i];
         }
-        const T *XRF_RESTRICT b1 = b0 + j.stride, *XRF_RESTRICT b2 = b1 + j.stride, *XRF_RESTRICT b3 = b2 + j.stride;
-        T s0[Team::LANES] = {}, s1[Team::LANES] = {}, s2[Team::LANES] = {}, s3[Team::LANES] = {};
-        for (int b = l0 + team.first(); b < h0; b += Team::BLOCK)
-            XRF_EACH_LANE(team, l) {
-                const T x = a[b + l];
-                s0[l] += x * b0[b + l];
-                s1[l] += x * b1[b + l];
-                s2[l] += x * b2[b + l];
-                s3[l] += x * b3[b + l];
-            }
-        const double sums[4] = {(double)team.sum(s0), (double)team.sum(s1), (double)team.sum(s2), (double)team.sum(s3)};
-        if (team.leads())
-            for (int i = 0; i < 4; ++i) row[k + i] = sums[i];
-        k += 4;
-    }
+    const double sums[4] = {(double)team.sum(s0), (double)team.sum(s1), (double)team.sum(s2), (double)team.sum(s3)};
+    if (team.leads())
+        for (int i = 0; i < 4; ++i) row[i] = sums[i];
+}
+
+// The same with all columns from `first` on, into row [n]; the shapes' columns, the last ones, reach alike.
+template <class Team, class T>
+XRF_OUTLINE void products(Team team, const Jacobian<T> &j, const T *a, int low, int high, int first, double *row) {
+    int k = first;
+    const auto one_by_one = [&](int end) {
+        for (; k < end; ++k) {
+            const double sum = product(team, j, a, low, high, k);
+            if (team.leads()) row[k] = sum;
+        }
+    };
+    one_by_one(j.n - j.shapes);
+    for (; k + 3 < j.n; k += 4) four_products(team, j, a, low, high, k, row + k);
+    one_by_one(j.n);
 }
 
 // Column k times an array over the channels, into the Jacobian's `weighted`.
@@ -144,16 +153,24 @@ template <class Team, class T> XRF_FN void remember(Team team, bool comparable, 
     team.sync();
 }
 
-// g and H at the last columns, with `slope` and `curvature`; and the scale that makes H_ii 1. What has no
-// curvature is fixed.
+// g of the last columns with `slope`, without priors.
+template <class Team, class T> XRF_OUTLINE void find_gradient(Team team, const XrfProblem &q, Jacobian<T> &j) {
+    products(team, j, j.slope, 0, padded<Team>(q.count), 0, j.gradient);
+    team.sync();
+}
+
+// H of the last columns with `curvature`, to that gradient; the priors in both.
+template <class Team, class T> XRF_FN void find_matrix(Team team, const XrfProblem &q, Workspace<T> &w) {
+    normal_matrix(team, w.jacobian, w.jacobian.curvature, w.jacobian.matrix);
+    add_priors(team, q, w);
+}
+
+// H and its scale, which makes H_ii 1, and where each variable begins in its box. What has no curvature is fixed.
 template <class Team, class T>
 XRF_OUTLINE void normal_equations(Team team, const XrfProblem &q, bool comparable, Workspace<T> &w) {
     Jacobian<T> &j = w.jacobian;
-    const int n = j.n, end = padded<Team>(q.count);
-    normal_matrix(team, j, j.curvature, j.matrix);
-    products(team, j, j.slope, 0, end, 0, j.gradient);
-    team.sync();
-    add_priors(team, q, w);
+    const int n = j.n;
+    find_matrix(team, q, w);
     if (j.shapes > 0) {  // the model is linear in the amplitudes
         remember(team, comparable, j);
         learn(team, j);

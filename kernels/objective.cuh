@@ -23,10 +23,13 @@ XRF_FN double floor_share() { return 1e-4; }
 // (m - y) z - 2 y z^3 (1/3 + z^2 / 5 + ...), which keeps its digits where m is near y.
 template <class T> XRF_FN T half_deviance(T m, T y) {
     const T r = m - y, z = r / (m + y), u = z * z;
-    T p = T(1.0 / 15);
-    p = p * u + T(1.0 / 13);
-    p = p * u + T(1.0 / 11);
-    p = p * u + T(1.0 / 9);
+    T p = T(1.0 / 9);
+    if (sizeof(T) > 4) {
+        p = T(1.0 / 15);
+        p = p * u + T(1.0 / 13);
+        p = p * u + T(1.0 / 11);
+        p = p * u + T(1.0 / 9);
+    }
     p = p * u + T(1.0 / 7);
     p = p * u + T(1.0 / 5);
     p = p * u + T(1.0 / 3);

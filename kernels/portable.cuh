@@ -62,3 +62,12 @@ template <class T> XRF_FN T *near_pointer(T *p) {
 #else
 template <class T> XRF_FN T *near_pointer(T *p) { return p; }
 #endif
+
+// Adds to what other teams may add to as well.
+XRF_FN void add_together(int64_t *sum, int64_t value) {
+#if defined(XRF_DEVICE)
+    atomicAdd((unsigned long long *)sum, (unsigned long long)value);
+#else
+    *sum = (int64_t)((uint64_t)*sum + (uint64_t)value);
+#endif
+}

@@ -10,7 +10,8 @@ template <class T> struct Shared {
     SnipPlan snip;
     T *columns;    // [linear, padded count] counts per channel of one count in the first line; templates
     int32_t *reach;  // [linear, 2] where they are not 0: first channel and end, in whole blocks
-    double *gram;  // [linear, linear] their scalar products
+    T *start_weight;  // [padded count] of a channel in the amplitudes' start
+    double *gram;  // [linear, linear] scalar products of the columns with these weights
 };
 
 // First channel and end of what is not 0 in a column [n], in whole blocks.
@@ -20,6 +21,43 @@ template <class Team, class T> XRF_FN void find_reach_of(int n, const T *column,
     while (high > low && column[high - 1] == T(0)) --high;
     reach[0] = low / Team::BLOCK * Team::BLOCK;
     reach[1] = padded<Team>(high);
+}
+
+// Part of the mean counts per channel that the weights of the start add to the first pass's.
+XRF_FN double start_floor_share() { return 0.05; }
+
+// Weights of the channels in the amplitudes' start: where Newton follows a likelihood those of its squares at the first-pass
+// values, relative, from which it needs fewer steps; or 1.
+template <class Team, class T>
+XRF_FN void weigh_start(Team team, const XrfProblem &q, Shared<T> &shared, Workspace<T> &w) {
+    const int n = padded<Team>(q.count), k_max = linear_variables(q);
+    linear_amplitudes(team, q, q.start, w);
+    XRF_SHARE(team, c, n) {
+        double sum = 0;
+        for (int k = 0; k < k_max; ++k) sum += w.amplitude[k] * shared.columns[(int64_t)k * n + c];
+        w.scratch[c] = T(sum);
+    }
+    team.sync();
+    const double mean = sum_of(team, q.count, w.scratch) / q.count;
+    const bool weighted = q.optimizer == XRF_NEWTON && is_likely(q) && mean > 0 && mean < 1e30;
+    XRF_SHARE(team, c, n) {
+        const T of_channel = weighted ? T(mean / (w.scratch[c] + start_floor_share() * mean)) : T(1);
+        shared.start_weight[c] = c < q.count ? of_channel : T(0);
+    }
+    team.sync();
+}
+
+// Scalar products of the columns with these weights.
+template <class Team, class T> XRF_FN void find_gram(Team team, const XrfProblem &q, Shared<T> &shared) {
+    const int n = padded<Team>(q.count), k_max = linear_variables(q);
+    for (int k = 0; k < k_max; ++k)
+        for (int i = 0; i <= k; ++i) {
+            const T *a = shared.columns + (int64_t)k * n, *b = shared.columns + (int64_t)i * n;
+            double sum = 0;
+            XRF_SHARE(team, c, q.count) sum += (double)shared.start_weight[c] * (double)a[c] * (double)b[c];
+            sum = team.sum(sum);
+            if (team.leads()) shared.gram[k * k_max + i] = shared.gram[i * k_max + k] = sum;
+        }
 }
 
 // Components at unit amplitude, templates, and their Gram matrix, from the first-pass shapes.
@@ -39,17 +77,13 @@ XRF_FN void unit_components(Team team, const XrfProblem &q, Shared<T> &shared, W
             column[c] = c >= q.count ? T(0) : k < q.n_components ? w.total[c] : T(of_template[c]);
         team.sync();
         if (team.leads()) find_reach_of<Team>(n, column, shared.reach + 2 * k);
-        for (int i = 0; i <= k; ++i) {
-            double sum = 0;
-            XRF_SHARE(team, c, q.count) sum += (double)column[c] * (double)shared.columns[(int64_t)i * n + c];
-            sum = team.sum(sum);
-            if (team.leads()) shared.gram[k * k_max + i] = shared.gram[i * k_max + k] = sum;
-        }
     }
+    weigh_start(team, q, shared, w);
+    find_gram(team, q, shared);
 }
 
-// Linear amplitudes by non-negative least squares against the shared components, into w.amplitude: a quadratic form in a
-// box (box.cuh) with g = -h and H = C'C. Uses up the Jacobian's variables.
+// Linear amplitudes by weighted non-negative least squares against the shared components, into w.amplitude: a quadratic
+// form in a box (box.cuh) with g = -C'v (y - b) and H = C'v C. Uses up the Jacobian's variables.
 template <class Team, class T>
 XRF_OUTLINE void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T> &shared, Workspace<T> &w) {
     const int n = padded<Team>(q.count), k_max = linear_variables(q);
@@ -57,7 +91,7 @@ XRF_OUTLINE void solve_amplitudes(Team team, const XrfProblem &q, const Shared<T
     const bool clip = q.clip_net_counts != 0;
     XRF_SIMD XRF_SHARE(team, c, n) {
         const T net = w.counts[c] - w.background[c];
-        w.net[c] = clip && net < T(0) ? T(0) : net;
+        w.net[c] = shared.start_weight[c] * (clip && net < T(0) ? T(0) : net);
     }
     for (int k = 0; k < k_max; ++k) {
         const T *XRF_RESTRICT column = shared.columns + (int64_t)k * n;

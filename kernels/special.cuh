@@ -15,6 +15,19 @@ template <class To, class From> XRF_FN To bits_of(From x) {
     return y;
 }
 
+// The nearest whole number, the even one of two, of |x| <= 2^62. Adding 1.5 * 2^52 leaves it in the low bits, of x / 2^32
+// and of what remains.
+XRF_FN int64_t nearest(double x) {
+#if defined(XRF_DEVICE)
+    return llrint(x);
+#else
+    const double magic = 6755399441055744.0, two_32 = 4294967296.0;
+    const double high = x / two_32 + magic, low = x - (high - magic) * two_32 + magic;
+    const uint64_t zero = bits_of<uint64_t>(magic);
+    return (int64_t)(((bits_of<uint64_t>(high) - zero) << 32) + (bits_of<uint64_t>(low) - zero));
+#endif
+}
+
 // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln2 / 2; ln 2 in two parts (Cody & Waite 1980).
 // Adding 1.5 * 2^mantissa rounds to an integer and leaves it in the low bits. A GPU has 2^x: exp(x) = 2^z 2^r, z = x / ln 2
 // rounded and r what the rounding dropped, 2^r = 1 + r ln 2.

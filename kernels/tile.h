@@ -1,5 +1,5 @@
-// What one launch of fit.cu works on: the spectra of a tile. Plain data, the same for Rust and the device; all
-// pointers are the device's.
+// What one launch of fit.cu works on, or one fit of host.cpp: the spectra of a tile. Plain data, the same for Rust and
+// the kernels; all pointers are to memory of the engine, and what a CPU does not need is null.
 #pragma once
 #include "abi.h"
 
@@ -15,6 +15,7 @@ struct XrfTile {
     int32_t *snip_low, *snip_high;  // [64, count]
     void *columns;              // [K + templates, padded count], padded to XrfLayout's block
     int32_t *reach;             // [K + templates, 2]
+    void *start_weight;         // [padded count]
     double *gram;               // [K + templates, K + templates]
 
     // Workspaces. Each CUDA block takes near_bytes of dynamic shared memory, or, where `near` is not null,

@@ -118,10 +118,10 @@ template <class Team, class T> XRF_FN void carve(const XrfProblem &q, Carver &ne
     if (Team::KEEPS_SHAPES) {
         far.take(grains + 1, w.step_height);
         far.take(peaks, p.offset);
-        far.take(peaks * n, w.kept.peak, w.kept.step, w.kept.tail, w.kept.slope);
     }
     far.take(vars, w.amplitude, w.variables, w.gradient, w.best, w.moment1, w.moment2);
     far.take(q.n_components + 1, w.first_line);
     carve_jacobian<Team>(q.count, q.n_lines, linear_variables(q), far, w.jacobian);
+    if (Team::KEEPS_SHAPES) far.take(peaks * n, w.kept.peak, w.kept.step, w.kept.tail, w.kept.slope);
     w.weight = w.total;
 }

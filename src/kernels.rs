@@ -126,9 +126,9 @@ impl Simd {
     }
 
     /// Sizes of the structures shared with the kernels: theirs and ours, which must agree.
-    pub fn layout_sizes(self) -> ([u64; 6], [u64; 6]) {
-        let mut theirs = [0; 6];
-        // SAFETY: the function writes six values.
+    pub fn layout_sizes(self) -> ([u64; 5], [u64; 5]) {
+        let mut theirs = [0; 5];
+        // SAFETY: the function writes five values.
         unsafe { (self.entry_points().sizes)(theirs.as_mut_ptr()) };
         (theirs, abi::sizes())
     }

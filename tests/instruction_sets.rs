@@ -32,7 +32,7 @@ fn structures_have_one_layout_on_both_sides() {
         assert_eq!(
             kernels,
             rust,
-            "bytes of problem, spectrum, fit, evaluation with {}",
+            "bytes of problem, spectrum, evaluation, tile, layout with {}",
             simd.level()
         );
     }

@@ -138,7 +138,9 @@ impl ExactSum {
     /// Adds counts, channel by channel.
     pub fn add(&mut self, counts: impl IntoIterator<Item = f64>) {
         for (sum, y) in self.0.iter_mut().zip(counts) {
-            *sum = sum.saturating_add((y * Self::SCALE).round() as i64);
+            let units = y * Self::SCALE;
+            // as `round` does, which is a call where the processor need not have SSE 4.1
+            *sum = sum.saturating_add((units + 0.5_f64.copysign(units)) as i64);
         }
     }
 

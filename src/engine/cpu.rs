@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use memory::Numbers;
 use pool::{Pool, Workspace};
-use prepared::{Chunk, One, Prepared};
+use prepared::Prepared;
 
-use super::{Batch, Engine, Evaluation, ExactSum, Fits, Precision, Starts, check_case};
+use super::{Batch, Engine, Evaluation, Fits, Precision, check_case};
 use crate::engine::laid_out::LaidOut;
 use crate::error::Result;
 use crate::kernels::Simd;
@@ -53,46 +53,6 @@ impl Cpu {
     }
 }
 
-fn gather(problem: &Problem, chunks: Vec<Chunk>) -> Fits {
-    let (p, k) = (problem.parameters.len(), problem.components.len());
-    let mut fitted = ExactSum::zeros(problem.count);
-    let mut background = ExactSum::zeros(problem.count);
-    for chunk in &chunks {
-        fitted.merge(&chunk.fitted);
-        background.merge(&chunk.background);
-    }
-    let ones: Vec<One> = chunks.into_iter().flat_map(|c| c.fits).collect();
-    let table = |first: usize, n: usize| {
-        Array2::from_shape_fn((ones.len(), n), |(i, j)| ones[i].variables[first + j])
-    };
-    let sigmas = |first: usize, n: usize| {
-        Array2::from_shape_fn((ones.len(), n), |(i, j)| ones[i].sigma[first + j])
-    };
-    Fits {
-        parameters: table(0, p),
-        amplitudes: table(p, k),
-        parameter_sigma: sigmas(0, p),
-        amplitude_sigma: sigmas(p, k),
-        signed_amplitudes: Array2::from_shape_fn((ones.len(), k), |(i, j)| {
-            ones[i].signed_amplitudes[j]
-        }),
-        limits: [0, 1].map(|which| {
-            let n = problem.limited();
-            Array2::from_shape_fn((ones.len(), n), |(i, j)| ones[i].limits[which * n + j])
-        }),
-        template_amplitudes: table(p + k, problem.templates.nrows()),
-        objective: ones.iter().map(|o| o.objective).collect(),
-        r_squared: ones.iter().map(|o| o.r_squared).collect(),
-        r_squared_log: ones.iter().map(|o| o.r_squared_log).collect(),
-        deviance: ones.iter().map(|o| o.deviance).collect(),
-        background_counts: ones.iter().map(|o| o.background_counts).collect(),
-        steps: ones.iter().map(|o| o.steps).collect(),
-        status: ones.iter().map(|o| o.status).collect(),
-        fitted,
-        background,
-    }
-}
-
 impl Engine for Cpu {
     fn describe(&self) -> String {
         let precision = self.precision.name();
@@ -107,16 +67,21 @@ impl Engine for Cpu {
         let n = batch.counts.nrows();
         batch.check(problem);
         let prepared = Prepared::new(self, problem);
-        let chunks = (0..n.div_ceil(CHUNK))
+        let chunks: Vec<(usize, Fits)> = (0..n.div_ceil(CHUNK))
             .into_par_iter()
             .map_init(
                 || prepared.workspace(),
                 |workspace, c| {
-                    prepared.fit_chunk(workspace, &batch, c * CHUNK, n.min((c + 1) * CHUNK))
+                    let first = c * CHUNK;
+                    (first, prepared.fit(workspace, &batch.part(first..n.min(first + CHUNK))))
                 },
             )
             .collect();
-        Ok(gather(problem, chunks))
+        let mut fits = Fits::unfitted(problem, n);
+        for (first, chunk) in &chunks {
+            fits.put(*first, chunk);
+        }
+        Ok(fits)
     }
 
     fn evaluate(

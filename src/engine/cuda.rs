@@ -16,7 +16,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use device::Device;
 use layout::Job;
@@ -24,9 +24,9 @@ use pieces::{Failed, Workshop};
 use slot::Input;
 
 use super::cpu::Cpu;
-use super::{Batch, Engine, Evaluation, ExactSum, Fits, Precision, Starts, check_case};
+use super::found::Found;
+use super::{Batch, Engine, Evaluation, Fits, Precision, Starts, check_case};
 use crate::error::{Error, Result};
-use crate::kernels::Status;
 use crate::problem::Problem;
 
 /// Spectra that fill a large card a few times over, and so many that starting and ending do not matter.
@@ -230,36 +230,20 @@ impl Engine for Cuda {
 /// Fits of a piece, from the device's bytes.
 fn of_piece(problem: &Problem, results: &slot::Results, started: &slot::Started) -> Fits {
     let places = &started.places;
-    let (p, k, n) = (problem.parameters.len(), problem.components.len(), started.spectra.len());
-    let variables = results.f64(&places.variables);
-    let variables = ArrayView2::from_shape((n, problem.variable_count()), &variables)
-        .expect("a row per spectrum");
-    let sigma = results.f64(&places.sigma);
-    let sigma =
-        ArrayView2::from_shape((n, problem.variable_count()), &sigma).expect("a row per spectrum");
-    let signed = results.f64(&places.signed_amplitudes);
-    let limits = results.f64(&places.limits);
-    let one = |place: &Range<usize>| Array1::from(results.f64(place));
-    Fits {
-        parameters: variables.slice(ndarray::s![.., ..p]).to_owned(),
-        amplitudes: variables.slice(ndarray::s![.., p..p + k]).to_owned(),
-        parameter_sigma: sigma.slice(ndarray::s![.., ..p]).to_owned(),
-        amplitude_sigma: sigma.slice(ndarray::s![.., p..p + k]).to_owned(),
-        signed_amplitudes: ndarray::Array2::from_shape_vec((n, k), signed)
-            .expect("a row per spectrum"),
-        limits: [0, 1].map(|which| {
-            let k = problem.limited();
-            ndarray::Array2::from_shape_fn((n, k), |(i, j)| limits[(2 * i + which) * k + j])
-        }),
-        template_amplitudes: variables.slice(ndarray::s![.., p + k..]).to_owned(),
-        objective: one(&places.objective),
-        r_squared: one(&places.r_squared),
-        r_squared_log: one(&places.r_squared_log),
-        deviance: one(&places.deviance),
-        background_counts: one(&places.background_counts),
-        steps: results.i32(&places.steps).into_iter().map(|steps| steps as u32).collect(),
-        status: results.i32(&places.status).into_iter().map(Status::from_code).collect(),
-        fitted: ExactSum(results.i64(&places.fitted_sum)),
-        background: ExactSum(results.i64(&places.background_sum)),
-    }
+    let found = Found {
+        variables: results.f64(&places.variables),
+        sigma: results.f64(&places.sigma),
+        signed_amplitudes: results.f64(&places.signed_amplitudes),
+        limits: results.f64(&places.limits),
+        objective: results.f64(&places.objective),
+        r_squared: results.f64(&places.r_squared),
+        r_squared_log: results.f64(&places.r_squared_log),
+        deviance: results.f64(&places.deviance),
+        background_counts: results.f64(&places.background_counts),
+        steps: results.i32(&places.steps),
+        status: results.i32(&places.status),
+        fitted_sum: results.i64(&places.fitted_sum),
+        background_sum: results.i64(&places.background_sum),
+    };
+    found.into_fits(problem)
 }

@@ -7,6 +7,7 @@ pub mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "cuda_absent.rs"]
 mod cuda;
+mod found;
 mod laid_out;
 mod model;
 

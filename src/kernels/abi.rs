@@ -63,23 +63,6 @@ pub(crate) struct RawSpectrum {
 }
 
 #[repr(C)]
-pub(crate) struct RawFit {
-    pub variables: *mut f64,
-    pub sigma: *mut f64,
-    pub signed_amplitudes: *mut f64,
-    pub limits: *mut f64,
-    pub fitted: *mut c_void,
-    pub background: *mut c_void,
-    pub objective: f64,
-    pub r_squared: f64,
-    pub r_squared_log: f64,
-    pub deviance: f64,
-    pub background_counts: f64,
-    pub steps: i32,
-    pub status: i32,
-}
-
-#[repr(C)]
 pub(crate) struct RawEvaluation {
     pub total: *mut c_void,
     pub components: *mut c_void,
@@ -93,13 +76,7 @@ pub(crate) struct RawEngine {
     pub drop_shared: unsafe extern "C" fn(*mut c_void),
     pub workspace_bytes: unsafe extern "C" fn(*const RawProblem) -> u64,
     pub lay_out: unsafe extern "C" fn(*const RawProblem, *mut c_void),
-    pub fit: unsafe extern "C" fn(
-        *const RawProblem,
-        *const c_void,
-        *mut c_void,
-        *const RawSpectrum,
-        *mut RawFit,
-    ),
+    pub fit: unsafe extern "C" fn(*const RawProblem, *const c_void, *mut c_void, *const RawTile),
     pub evaluate: unsafe extern "C" fn(
         *const RawProblem,
         *mut c_void,
@@ -115,10 +92,10 @@ pub(crate) struct RawEngine {
     ),
 }
 
-/// What one launch of `kernels/fit.cu` works on: `kernels/tile.h`. Addresses are the device's; 0 is null.
+/// What a fit, or a launch of `kernels/fit.cu`, works on: `kernels/tile.h`. Addresses are those of the engine's memory; 0
+/// is null.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "its size is compared all the same"))]
 pub(crate) struct RawTile {
     pub n_spectra: i32,
     pub start_stride: i32,
@@ -130,6 +107,7 @@ pub(crate) struct RawTile {
     pub snip_high: u64,
     pub columns: u64,
     pub reach: u64,
+    pub start_weight: u64,
     pub gram: u64,
     pub near: u64,
     pub far: u64,
@@ -224,11 +202,10 @@ entry_points!(
 );
 
 /// Sizes of the structures shared with the kernels, Rust's view.
-pub(crate) fn sizes() -> [u64; 6] {
+pub(crate) fn sizes() -> [u64; 5] {
     [
         size_of::<RawProblem>() as u64,
         size_of::<RawSpectrum>() as u64,
-        size_of::<RawFit>() as u64,
         size_of::<RawEvaluation>() as u64,
         size_of::<RawTile>() as u64,
         size_of::<RawLayout>() as u64,

@@ -270,6 +270,7 @@ impl Arrays<'_> {
             ],
             columns: self.unwritten(linear * padded * scalar)?,
             reach: self.unwritten(8 * linear)?,
+            start_weight: self.unwritten(padded * scalar)?,
             gram: self.unwritten(8 * linear * linear)?,
             near: if in_global { self.unwritten(near)? } else { 0 },
             far: self.unwritten(way.blocks * layout.far_bytes as usize)?,

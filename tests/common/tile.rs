@@ -29,6 +29,7 @@ pub struct RawTile {
     pub snip: [u64; 3],
     pub columns: u64,
     pub reach: u64,
+    pub start_weight: u64,
     pub gram: u64,
     pub near: u64,
     pub far: u64,

@@ -82,7 +82,7 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     std::vector<char> near = unwritten<char>(blocks * layout.near_bytes + 64), far = unwritten<char>(blocks * layout.far_bytes + 64);
     const auto aligned = [](std::vector<char> &v) { return (void *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63); };
     const size_t padded = (window + layout.block - 1) / layout.block * layout.block;
-    std::vector<T> columns = unwritten<T>(linear * padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
+    std::vector<T> columns = unwritten<T>(linear * padded), start_weight = unwritten<T>(padded), total = unwritten<T>(n * window), components = unwritten<T>(n * k * window);
     Ints passes(1), reach = unwritten<int32_t>(2 * linear), low = unwritten<int32_t>(64 * window), high = low, steps(n), status(n);
     Doubles gram = unwritten<double>(linear * linear), out = unwritten<double>(n * variables), gradient = out, sigma = out, signed_amplitudes = unwritten<double>(n * k), limits = unwritten<double>(2 * n * k), objective(n), r2(n), r2log(n), deviance(n), background_counts(n);
     std::vector<int64_t> fitted_sum(window), background_sum(window);
@@ -97,6 +97,7 @@ template <class T> void run(const std::string &kind, bool fits, bool near_in_glo
     tile.snip_high = high.data();
     tile.columns = columns.data();
     tile.reach = reach.data();
+    tile.start_weight = start_weight.data();
     tile.gram = gram.data();
     tile.near = near_in_global ? aligned(near) : nullptr;
     tile.far = aligned(far);

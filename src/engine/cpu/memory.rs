@@ -2,7 +2,8 @@
 
 use std::ffi::c_void;
 
-use super::ExactSum;
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+
 use crate::problem::Precision;
 
 /// Memory of the kernels, freed with the function that belongs to it.
@@ -20,6 +21,28 @@ impl Drop for Owned {
     fn drop(&mut self) {
         // SAFETY: `memory` came from the allocator that `free` belongs to, and is freed once.
         unsafe { (self.free)(self.memory) }
+    }
+}
+
+/// Rows of numbers in the engine's own type, one after another; where they are so already, they are not copied.
+pub(super) enum Rows<'a> {
+    F32(CowArray<'a, f32, Ix2>),
+    F64(Array2<f64>),
+}
+
+impl<'a> Rows<'a> {
+    pub fn of(precision: Precision, rows: &'a ArrayView2<f32>) -> Self {
+        match precision {
+            Precision::F32 => Self::F32(rows.as_standard_layout()),
+            Precision::F64 => Self::F64(rows.as_standard_layout().mapv(f64::from)),
+        }
+    }
+
+    pub fn address(&self) -> u64 {
+        match self {
+            Self::F32(rows) => rows.as_ptr() as u64,
+            Self::F64(rows) => rows.as_ptr() as u64,
+        }
     }
 }
 
@@ -62,13 +85,6 @@ impl Numbers {
         match self {
             Self::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Self::F64(v) => v.clone(),
-        }
-    }
-
-    pub fn add_to(&self, sum: &mut ExactSum) {
-        match self {
-            Self::F32(v) => sum.add(v.iter().map(|&x| f64::from(x))),
-            Self::F64(v) => sum.add(v.iter().copied()),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use ndarray::ArrayView1;
 
-use super::memory::{Numbers, Owned};
+use super::memory::{Numbers, Owned, Rows};
 use super::pool::Workspace;
-use super::{Batch, Cpu, ExactSum, Starts};
+use super::{Batch, Cpu, Fits};
+use crate::engine::Starts;
+use crate::engine::found::Found;
 use crate::engine::laid_out::LaidOut;
-use crate::kernels::Status;
-use crate::kernels::abi::{RawFit, RawSpectrum};
+use crate::kernels::abi::RawTile;
 use crate::problem::Problem;
 
 /// A problem laid out for the kernels, with what its spectra share.
@@ -16,29 +17,6 @@ pub(super) struct Prepared<'a> {
     problem: &'a Problem,
     laid_out: LaidOut,
     shared: Owned,
-}
-
-/// What one spectrum gives back beside the sums.
-pub(super) struct One {
-    pub variables: Vec<f64>,
-    pub sigma: Vec<f64>,
-    pub signed_amplitudes: Vec<f64>,
-    /// Upper limits, then detection limits.
-    pub limits: Vec<f64>,
-    pub objective: f64,
-    pub r_squared: f64,
-    pub r_squared_log: f64,
-    pub deviance: f64,
-    pub background_counts: f64,
-    pub steps: u32,
-    pub status: Status,
-}
-
-/// Consecutive spectra of one thread.
-pub(super) struct Chunk {
-    pub fits: Vec<One>,
-    pub fitted: ExactSum,
-    pub background: ExactSum,
 }
 
 impl<'a> Prepared<'a> {
@@ -54,102 +32,40 @@ impl<'a> Prepared<'a> {
         self.engine.workspace(&self.laid_out)
     }
 
-    pub fn fit_chunk(
-        &self,
-        workspace: &mut Workspace,
-        batch: &Batch,
-        first: usize,
-        end: usize,
-    ) -> Chunk {
-        let precision = self.engine.precision;
-        let window = self.problem.count;
-        let mut chunk = Chunk {
-            fits: Vec::with_capacity(end - first),
-            fitted: ExactSum::zeros(window),
-            background: ExactSum::zeros(window),
+    /// Fits some spectra, one after another.
+    pub fn fit(&self, workspace: &mut Workspace, batch: &Batch) -> Fits {
+        let n = batch.counts.nrows();
+        let rows = |numbers| Rows::of(self.engine.precision, numbers);
+        let counts = rows(&batch.counts);
+        let background = batch.background.as_ref().map(rows);
+        let starts = match &batch.starts {
+            Starts::FirstPass => None,
+            Starts::Each(starts) => Some(starts.as_standard_layout()),
         };
-        let mut fitted = Numbers::zeros(precision, window);
-        let mut background = Numbers::zeros(precision, window);
-        for i in first..end {
-            let row = |v: ArrayView1<f32>| Numbers::of(precision, v.iter().map(|&x| f64::from(x)));
-            let counts = row(batch.counts.row(i));
-            let given = batch.background.map(|b| row(b.row(i)));
-            let start = match batch.starts {
-                Starts::FirstPass => self.problem.start_values().collect(),
-                Starts::Each(starts) => starts.row(i).to_vec(),
-            };
-            let one = self.fit_one(
-                workspace,
-                &counts,
-                given.as_ref(),
-                &start,
-                (&mut fitted, &mut background),
-            );
-            if one.status.is_fitted() {
-                fitted.add_to(&mut chunk.fitted);
-                background.add_to(&mut chunk.background);
-            }
-            chunk.fits.push(one);
-        }
-        chunk
-    }
-
-    fn fit_one(
-        &self,
-        workspace: &mut Workspace,
-        counts: &Numbers,
-        given: Option<&Numbers>,
-        start: &[f64],
-        (fitted, background): (&mut Numbers, &mut Numbers),
-    ) -> One {
-        let mut variables = vec![f64::NAN; start.len()];
-        let mut sigma = variables.clone();
-        let mut signed_amplitudes = vec![f64::NAN; self.problem.components.len()];
-        let mut limits = vec![f64::NAN; 2 * self.problem.limited()];
-        let spectrum = RawSpectrum {
-            counts: counts.pointer(),
-            background: given.map_or(std::ptr::null(), Numbers::pointer),
-            start: start.as_ptr(),
+        let (start, start_stride) = match &starts {
+            None => (self.laid_out.raw.start, 0),
+            Some(starts) => (starts.as_ptr(), starts.ncols() as i32),
         };
-        let mut out = RawFit {
-            variables: variables.as_mut_ptr(),
-            sigma: sigma.as_mut_ptr(),
-            signed_amplitudes: signed_amplitudes.as_mut_ptr(),
-            limits: if limits.is_empty() { std::ptr::null_mut() } else { limits.as_mut_ptr() },
-            fitted: fitted.pointer_mut(),
-            background: background.pointer_mut(),
-            objective: f64::NAN,
-            r_squared: f64::NAN,
-            r_squared_log: f64::NAN,
-            deviance: f64::NAN,
-            background_counts: f64::NAN,
-            steps: 0,
-            status: 0,
+        let mut found = Found::room(self.problem, n);
+        let tile = RawTile {
+            n_spectra: n as i32,
+            counts: counts.address(),
+            background: background.as_ref().map_or(0, Rows::address),
+            start: start as u64,
+            start_stride,
+            ..room_of(&mut found)
         };
-        // SAFETY: all arrays have the lengths that abi.h states: `fit` checked the batch, and the workspace is
-        // this thread's own.
+        // SAFETY: all arrays have the lengths that tile.h states: `check` looked at the batch; the workspace is this
+        // thread's own.
         unsafe {
             (self.engine.kernels.fit)(
                 &self.laid_out.raw,
                 self.shared.memory,
                 workspace.pointer_mut(),
-                &spectrum,
-                &mut out,
+                &tile,
             );
         }
-        One {
-            variables,
-            sigma,
-            signed_amplitudes,
-            limits,
-            objective: out.objective,
-            r_squared: out.r_squared,
-            r_squared_log: out.r_squared_log,
-            deviance: out.deviance,
-            background_counts: out.background_counts,
-            steps: out.steps as u32,
-            status: Status::from_code(out.status),
-        }
+        found.into_fits(self.problem)
     }
 
     pub fn snip_one(&self, workspace: &mut Workspace, counts: ArrayView1<f32>) -> Vec<f64> {
@@ -167,5 +83,25 @@ impl<'a> Prepared<'a> {
             );
         }
         out.get()
+    }
+}
+
+/// A tile whose results go there; it has no spectra yet.
+fn room_of(found: &mut Found) -> RawTile {
+    RawTile {
+        variables: found.variables.as_mut_ptr() as u64,
+        sigma: found.sigma.as_mut_ptr() as u64,
+        signed_amplitudes: found.signed_amplitudes.as_mut_ptr() as u64,
+        limits: if found.limits.is_empty() { 0 } else { found.limits.as_mut_ptr() as u64 },
+        objective: found.objective.as_mut_ptr() as u64,
+        r_squared: found.r_squared.as_mut_ptr() as u64,
+        r_squared_log: found.r_squared_log.as_mut_ptr() as u64,
+        deviance: found.deviance.as_mut_ptr() as u64,
+        background_counts: found.background_counts.as_mut_ptr() as u64,
+        steps: found.steps.as_mut_ptr() as u64,
+        status: found.status.as_mut_ptr() as u64,
+        fitted_sum: found.fitted_sum.as_mut_ptr() as u64,
+        background_sum: found.background_sum.as_mut_ptr() as u64,
+        ..RawTile::default()
     }
 }

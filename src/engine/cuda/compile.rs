@@ -105,7 +105,7 @@ macro_rules! sources {
 const ENTRIES: (&str, &str) = ("fit.cu", include_str!("../../../kernels/fit.cu"));
 
 /// All that they include.
-const HEADERS: [(&str, &str); 32] = sources![
+const HEADERS: [(&str, &str); 33] = sources![
     "abi.h",
     "adam.cuh",
     "box.cuh",
@@ -116,6 +116,7 @@ const HEADERS: [(&str, &str); 32] = sources![
     "errors.cuh",
     "escape.cuh",
     "fit_spectrum.cuh",
+    "fit_tile.cuh",
     "shared.cuh",
     "jacobian.cuh",
     "limits.cuh",

@@ -159,18 +159,29 @@ fn room_for_shared(
     let k = problem.components.len() + problem.templates.nrows();
     let padded = problem.count.next_multiple_of(layout.block as usize);
     let snip = layout.snip_rows as usize * problem.count * 4;
-    let sizes = [4, snip, snip, k * padded * scalar(precision), 2 * k * 4, k * k * 8]
+    let channel = padded * scalar(precision);
+    let sizes = [4, snip, snip, k * channel, 2 * k * 4, channel, k * k * 8]
         .map(|bytes| bytes.next_multiple_of(256));
     let memory = stream.alloc_zeros::<u8>(sizes.iter().sum())?;
     let mut at = address(&memory, stream);
-    let [snip_passes, snip_low, snip_high, columns, reach, gram] = sizes.map(|bytes| {
-        let here = at;
-        at += bytes as u64;
-        here
-    });
+    let [snip_passes, snip_low, snip_high, columns, reach, start_weight, gram] =
+        sizes.map(|bytes| {
+            let here = at;
+            at += bytes as u64;
+            here
+        });
     Ok((
         memory,
-        RawTile { snip_passes, snip_low, snip_high, columns, reach, gram, ..RawTile::default() },
+        RawTile {
+            snip_passes,
+            snip_low,
+            snip_high,
+            columns,
+            reach,
+            start_weight,
+            gram,
+            ..RawTile::default()
+        },
     ))
 }
 

@@ -60,6 +60,7 @@ void add_shared(Arrays &to, const XrfTile &t, const Sizes &s) {
                          {"snip_high", t.snip_high, snip, false},
                          {"columns", t.columns, s.linear * s.padded * s.scalar, false},
                          {"reach", t.reach, 2 * s.linear * sizeof(int32_t), false},
+                         {"start_weight", t.start_weight, s.padded * s.scalar, false},
                          {"gram", t.gram, s.linear * s.linear * sizeof(double), false}});
 }
 
