@@ -148,6 +148,26 @@ fn cox_de_boor(x: f64, mut at: ArrayViewMut1<f64>) {
     at.assign(&ArrayView1::from(&values));
 }
 
+/// Starts the amplitudes from those of a mean pixel, by the sum of `pixels` spectra with the problem's shapes and templates.
+///
+/// # Errors
+///
+/// As [`of_sum`].
+pub fn start_from_mean(
+    engine: &dyn Engine,
+    problem: &mut Problem,
+    sum: ArrayView1<f64>,
+    pixels: usize,
+) -> Result<()> {
+    let mut of_sum = likely(problem, problem.templates.clone());
+    of_sum.parameters.iter_mut().for_each(|parameter| parameter.free = false);
+    let fits = fit(engine, &of_sum, sum)?;
+    for (variable, counts) in problem.amplitudes.iter_mut().zip(fits.amplitudes.row(0)) {
+        variable.start = (counts / pixels as f64).log10().clamp(variable.lower, variable.upper);
+    }
+    Ok(())
+}
+
 /// The problem with these templates, by Newton on the deviance.
 fn likely(problem: &Problem, templates: Array2<f64>) -> Problem {
     Problem {

@@ -115,6 +115,13 @@ impl Look {
             }
             self.tell(deviance);
         }
+        let spectrum = self.spectrum.view();
+        if problem.solve_start
+            && let Err(why) =
+                background::start_from_mean(&*engine, &mut problem, spectrum, self.pixels)
+        {
+            log::debug!("{}amplitudes start from 1 count: {why}", self.which.prefix());
+        }
         Ok(to_bytes(&problem, deviance))
     }
 
@@ -194,6 +201,7 @@ impl Common {
         self.problem.templates = Array2::from_shape_simple_fn(shape, &mut next);
         let starts: Vec<f64> = self.problem.parameters.iter().map(|_| next()).collect();
         let widths: Vec<f64> = self.problem.parameters.iter().map(|_| next()).collect();
+        self.problem.amplitudes.iter_mut().for_each(|variable| variable.start = next());
         let known = widths.into_iter().enumerate().filter(|(_, width)| *width > 0.0);
         self.settings = self.settings.with_calibrated(&starts).with_priors(known);
         for (variable, settled) in self.problem.parameters.iter_mut().zip(&self.settings.parameters)
@@ -212,6 +220,7 @@ fn to_bytes(problem: &Problem, deviance: f64) -> Vec<u8> {
         .chain(problem.templates.iter().copied())
         .chain(starts)
         .chain(widths)
+        .chain(problem.amplitudes.iter().map(|v| v.start))
         .flat_map(f64::to_le_bytes)
         .collect()
 }
