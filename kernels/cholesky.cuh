@@ -1,8 +1,8 @@
 // Cholesky of the chosen variables' part of a Jacobian's matrix, U'U = S (H + damping diag H) S, S the scale that makes
 // H_ii 1; and U^-1. A column that depends on the ones before it has pivot 0 and takes no part.
 //
-// U is made row by row from the ones above it, each row in pieces that a member takes at once:
-// U_r = (A_r - sum over k < r of U_kr U_k) / sqrt(the same at r). The right side is a column of it, the last.
+// U is made row by row, each in pieces that a member takes at once: U_r = A_r / sqrt A_rr, then A_k -= U_rk U_r of the rows
+// k below. The right side is a column of it, the last.
 #pragma once
 #include "elements.cuh"
 
@@ -36,20 +36,18 @@ template <class Team, class T> XRF_FN bool factor_chosen(Team team, int m, doubl
     bool sound = true;
     for (int r = 0; r < m; ++r) {
         double *row = u + r * stride;
-        XRF_EACH_PIECE(team, b, r, stride) {
-            double sum[Team::PIECE];
-            XRF_EACH_OF_PIECE(team, c) sum[c] = row[b + c];
-            for (int k = 0; k < r; ++k)
-                XRF_EACH_OF_PIECE(team, c) sum[c] -= u[k * stride + r] * u[k * stride + b + c];
-            XRF_EACH_OF_PIECE(team, c) row[b + c] = sum[c];
-        }
-        team.sync();
         const double pivot = row[r];
         const bool independent = pivot > least_pivot(T());
         const double inverse = independent ? 1 / sqrt(pivot) : 0.0;
         sound = sound && independent;
         team.sync();
         XRF_EACH_PIECE(team, b, r, stride) XRF_EACH_OF_PIECE(team, c) row[b + c] *= inverse;
+        team.sync();
+        for (int k = r + 1; k < m; ++k) {
+            double *below = u + k * stride;
+            const double part = row[k];
+            XRF_EACH_PIECE(team, b, k, stride) XRF_EACH_OF_PIECE(team, c) below[b + c] -= part * row[b + c];
+        }
         team.sync();
     }
     XRF_SHARE(team, r, m) {

@@ -32,12 +32,18 @@ XRF_OUTLINE double half_objective(Team team, const XrfProblem &q, const double *
 template <class Team, class T>
 XRF_OUTLINE void find_curvature(Team team, const XrfProblem &q, bool fisher, Workspace<T> &w) {
     T *XRF_RESTRICT curvature = w.jacobian.curvature;
+    const T *XRF_RESTRICT total = w.total, *XRF_RESTRICT background = w.background, *XRF_RESTRICT counts = w.counts,
+            *XRF_RESTRICT trust = w.trust;
     const bool poisson = q.objective == XRF_POISSON;
-    XRF_SIMD XRF_SHARE(team, c, padded<Team>(q.count)) {
-        const T m = expected(w.total[c] + w.background[c], w.floor), inverse = T(1) / m;
-        const T likely = fisher ? inverse : (w.counts[c] * inverse + T(1e-3)) * inverse;
-        curvature[c] = c < q.count ? (poisson ? likely : w.trust[c]) : T(0);
-    }
+    const T floor = w.floor;
+    const int n = q.count;
+    for (int b = team.first(); b < padded<Team>(n); b += Team::BLOCK)
+        XRF_EACH_LANE(team, l) {
+            const int c = b + l;
+            const T inverse = T(1) / expected(total[c] + background[c], floor), y = counts[c], v = trust[c];
+            const T likely = fisher ? inverse : (y * inverse + T(1e-3)) * inverse;
+            curvature[c] = c < n ? (poisson ? likely : v) : T(0);
+        }
     team.sync();
 }
 

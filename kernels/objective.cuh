@@ -19,13 +19,23 @@
 // Part of the mean counts per channel that a likelihood adds to the model.
 XRF_FN double floor_share() { return 1e-4; }
 
-// m - y + y log(y / m), m > 0, y >= 0. With z = (m - y) / (m + y) it is
-// (m - y) z - 2 y z^3 (1/3 + z^2 / 5 + ...), which keeps its digits where m is near y.
-template <class T> XRF_FN T half_deviance(T m, T y) {
-    const T r = m - y, z = r / (m + y), u = z * z;
+// Half the deviance of y >= 0 counts where m > 0 are expected, m - y + y log(y / m), and its slope (m - y) / m by m. With
+// m = 2^k n, n near y, and s = (n - y) / (n + y) it is
+// m - y - 2 y s - y k log 2 - 2 y s^3 (1/3 + s^2 / 5 + ...), m - y - 2 y s = (m - y) s where k = 0,
+// which keeps its digits where m is near y. One division serves s and the slope.
+template <class T> XRF_FN T half_deviance(T m, T y, T &slope) {
+    const bool some = y > T(1e-20);
+    const T of = some ? y : T(1), r = m - y;
+    T k;
+    const T n = brought_near(m, of, k), sum = n + of, inverse = T(1) / (m * sum);
+    const T s = (n - of) * m * inverse, u = s * s;
+    slope = r * sum * inverse;
     T p = T(1.0 / 9);
     if (sizeof(T) > 4) {
-        p = T(1.0 / 15);
+        p = T(1.0 / 21);
+        p = p * u + T(1.0 / 19);
+        p = p * u + T(1.0 / 17);
+        p = p * u + T(1.0 / 15);
         p = p * u + T(1.0 / 13);
         p = p * u + T(1.0 / 11);
         p = p * u + T(1.0 / 9);
@@ -33,9 +43,8 @@ template <class T> XRF_FN T half_deviance(T m, T y) {
     p = p * u + T(1.0 / 7);
     p = p * u + T(1.0 / 5);
     p = p * u + T(1.0 / 3);
-    const T near = r * z - T(2) * y * z * u * p;
-    const T far = r - y * logarithm(m / (y > T(0) ? y : T(1)));
-    return u < T(0.01) ? near : far;
+    const T twice = T(2) * y * s, far = r - twice - y * k * T(0.69314718055994530942);
+    return (some && k == T(0) ? r * s : far) - twice * u * p;
 }
 
 // Counts that a likelihood expects in a channel of the model and background f.
@@ -66,8 +75,10 @@ XRF_FN double half_deviances(Team team, int n, T scale, T floor, const T *total,
         XRF_EACH_LANE(team, j) {
             const int c = b + j;
             const T m = expected(total[c] + background[c], floor), y = c < n ? counts[c] : m;
-            weight[c] = c < n ? scale * (m - y) / m : T(0);
-            halves[j] += c < n ? half_deviance(m, y) : T(0);
+            T slope;
+            const T half = half_deviance(m, y, slope);
+            weight[c] = c < n ? scale * slope : T(0);
+            halves[j] += c < n ? half : T(0);
         }
     return (double)team.sum(halves);
 }

@@ -129,6 +129,20 @@ XRF_FN double logarithm(double x) {
     return n * 0.6931471803691238 + (n * 1.9082149292705877e-10 + (2.0 * s + s * u * p));
 }
 
+// x / 2^k with the whole k that brings it near y, to between 2/3 and 3/2 of it; both positive and normal. The bits of a
+// number are its logarithm, straight between powers of 2.
+XRF_FN float brought_near(float x, float y, float &k) {
+    const int32_t i = (bits_of<int32_t>(x) - bits_of<int32_t>(y) + 0x400000) >> 23;
+    k = (float)i;
+    return bits_of<float>(bits_of<uint32_t>(x) - ((uint32_t)i << 23));
+}
+
+XRF_FN double brought_near(double x, double y, double &k) {
+    const int64_t i = (bits_of<int64_t>(x) - bits_of<int64_t>(y) + 0x8000000000000) >> 52;
+    k = (double)(int32_t)i;
+    return bits_of<double>(bits_of<uint64_t>(x) - ((uint64_t)i << 52));
+}
+
 XRF_FN double radians_per_degree() { return 0.01745329251994329577; }
 
 // Sine and cosine of an angle [degree]: whole quarter turns and a rest of up to 45 degrees, both exact, then Taylor.
