@@ -202,7 +202,8 @@ fn a_killed_process_is_a_failed_scan_and_the_next_one_comes() {
 
 #[test]
 fn a_signal_stops_the_campaign_and_the_same_command_goes_on() {
-    let slow = QUICK.replace("'nnls'", "'newton', '--precision', 'f64', '--tile-pixels', '35'");
+    let slow = "'newton', '--precision', 'f64', '--free', 'four', '--tile-pixels', '35'";
+    let slow = QUICK.replace("'nnls'", slow);
     let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{slow}"));
     case.simulate("raw/s1.h5", 1, &[]);
     case.simulate("raw/s2.h5", 2, &["--rows", "131", "--cols", "67", "--channels", "2048"]);
