@@ -13,6 +13,7 @@ use memory::Numbers;
 use pool::{Pool, Workspace};
 use prepared::Prepared;
 
+use super::found::{Found, beginning_at};
 use super::{Batch, Engine, Evaluation, Fits, Precision, check_case};
 use crate::engine::laid_out::LaidOut;
 use crate::error::Result;
@@ -67,21 +68,28 @@ impl Engine for Cpu {
         let n = batch.counts.nrows();
         batch.check(problem);
         let prepared = Prepared::new(self, problem);
-        let chunks: Vec<(usize, Fits)> = (0..n.div_ceil(CHUNK))
+        let mut found = Found::room(problem, n);
+        let results = found.tile();
+        let sums = (0..n.div_ceil(CHUNK))
             .into_par_iter()
-            .map_init(
-                || prepared.workspace(),
-                |workspace, c| {
+            .fold(
+                || prepared.desk(),
+                |mut desk, c| {
                     let first = c * CHUNK;
-                    (first, prepared.fit(workspace, &batch.part(first..n.min(first + CHUNK))))
+                    let part = batch.part(first..n.min(first + CHUNK));
+                    prepared.fit(&mut desk, &part, beginning_at(first, &results, problem));
+                    desk
                 },
             )
-            .collect();
-        let mut fits = Fits::unfitted(problem, n);
-        for (first, chunk) in &chunks {
-            fits.put(*first, chunk);
+            .map(|desk| [desk.fitted, desk.background])
+            .reduce_with(|mut all, of_desk| {
+                all.iter_mut().zip(&of_desk).for_each(|(sum, part)| sum.merge(part));
+                all
+            });
+        if let Some([fitted, background]) = sums {
+            (found.fitted_sum, found.background_sum) = (fitted.0, background.0);
         }
-        Ok(fits)
+        Ok(found.into_fits(problem))
     }
 
     fn evaluate(

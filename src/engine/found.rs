@@ -4,6 +4,7 @@ use ndarray::{Array1, Array2, ArrayView2, s};
 
 use super::{ExactSum, Fits};
 use crate::kernels::Status;
+use crate::kernels::abi::RawTile;
 use crate::problem::Problem;
 
 /// Results of `n` fits; a row per spectrum.
@@ -51,6 +52,25 @@ impl Found {
         }
     }
 
+    /// A tile whose results go here; it has no spectra yet, and nowhere to sum them.
+    pub fn tile(&mut self) -> RawTile {
+        let limits = if self.limits.is_empty() { 0 } else { self.limits.as_mut_ptr() as u64 };
+        RawTile {
+            variables: self.variables.as_mut_ptr() as u64,
+            sigma: self.sigma.as_mut_ptr() as u64,
+            signed_amplitudes: self.signed_amplitudes.as_mut_ptr() as u64,
+            limits,
+            objective: self.objective.as_mut_ptr() as u64,
+            r_squared: self.r_squared.as_mut_ptr() as u64,
+            r_squared_log: self.r_squared_log.as_mut_ptr() as u64,
+            deviance: self.deviance.as_mut_ptr() as u64,
+            background_counts: self.background_counts.as_mut_ptr() as u64,
+            steps: self.steps.as_mut_ptr() as u64,
+            status: self.status.as_mut_ptr() as u64,
+            ..RawTile::default()
+        }
+    }
+
     pub fn into_fits(self, problem: &Problem) -> Fits {
         let (p, k, n) = (problem.parameters.len(), problem.components.len(), self.status.len());
         let rows = |values| {
@@ -79,5 +99,27 @@ impl Found {
             fitted: ExactSum(self.fitted_sum),
             background: ExactSum(self.background_sum),
         }
+    }
+}
+
+/// The tile whose results go where those of the spectra from number `first` on do.
+pub(super) fn beginning_at(first: usize, tile: &RawTile, problem: &Problem) -> RawTile {
+    let at = |rows: u64, bytes: usize| if rows == 0 { 0 } else { rows + (first * bytes) as u64 };
+    let (variable_bytes, amplitude_bytes) =
+        (size_of::<f64>() * problem.variable_count(), size_of::<f64>() * problem.components.len());
+    let number = |rows: u64| at(rows, size_of::<f64>());
+    RawTile {
+        variables: at(tile.variables, variable_bytes),
+        sigma: at(tile.sigma, variable_bytes),
+        signed_amplitudes: at(tile.signed_amplitudes, amplitude_bytes),
+        limits: at(tile.limits, 2 * amplitude_bytes),
+        objective: number(tile.objective),
+        r_squared: number(tile.r_squared),
+        r_squared_log: number(tile.r_squared_log),
+        deviance: number(tile.deviance),
+        background_counts: number(tile.background_counts),
+        steps: at(tile.steps, size_of::<i32>()),
+        status: at(tile.status, size_of::<i32>()),
+        ..*tile
     }
 }

@@ -4,10 +4,9 @@ use ndarray::ArrayView1;
 
 use super::memory::{Numbers, Owned, Rows};
 use super::pool::Workspace;
-use super::{Batch, Cpu, Fits};
-use crate::engine::Starts;
-use crate::engine::found::Found;
+use super::{Batch, Cpu};
 use crate::engine::laid_out::LaidOut;
+use crate::engine::{ExactSum, Starts};
 use crate::kernels::abi::RawTile;
 use crate::problem::Problem;
 
@@ -17,6 +16,13 @@ pub(super) struct Prepared<'a> {
     problem: &'a Problem,
     laid_out: LaidOut,
     shared: Owned,
+}
+
+/// What one thread works with: its memory, and the sums of what it has fitted.
+pub(super) struct Desk<'a> {
+    workspace: Workspace<'a>,
+    pub fitted: ExactSum,
+    pub background: ExactSum,
 }
 
 impl<'a> Prepared<'a> {
@@ -32,9 +38,13 @@ impl<'a> Prepared<'a> {
         self.engine.workspace(&self.laid_out)
     }
 
-    /// Fits some spectra, one after another.
-    pub fn fit(&self, workspace: &mut Workspace, batch: &Batch) -> Fits {
-        let n = batch.counts.nrows();
+    pub fn desk(&self) -> Desk<'a> {
+        let zeros = || ExactSum::zeros(self.problem.count);
+        Desk { workspace: self.workspace(), fitted: zeros(), background: zeros() }
+    }
+
+    /// Fits some spectra, one after another; their results go where `results` says, and onto the desk's sums.
+    pub fn fit(&self, desk: &mut Desk, batch: &Batch, results: RawTile) {
         let rows = |numbers| Rows::of(self.engine.precision, numbers);
         let counts = rows(&batch.counts);
         let background = batch.background.as_ref().map(rows);
@@ -46,26 +56,26 @@ impl<'a> Prepared<'a> {
             None => (self.laid_out.raw.start, 0),
             Some(starts) => (starts.as_ptr(), starts.ncols() as i32),
         };
-        let mut found = Found::room(self.problem, n);
         let tile = RawTile {
-            n_spectra: n as i32,
+            n_spectra: batch.counts.nrows() as i32,
             counts: counts.address(),
             background: background.as_ref().map_or(0, Rows::address),
             start: start as u64,
             start_stride,
-            ..room_of(&mut found)
+            fitted_sum: desk.fitted.0.as_mut_ptr() as u64,
+            background_sum: desk.background.0.as_mut_ptr() as u64,
+            ..results
         };
-        // SAFETY: all arrays have the lengths that tile.h states: `check` looked at the batch; the workspace is this
-        // thread's own.
+        // SAFETY: all arrays have the lengths that tile.h states: `check` looked at the batch; workspace, sums and the rows
+        // of the results are this thread's own.
         unsafe {
             (self.engine.kernels.fit)(
                 &self.laid_out.raw,
                 self.shared.memory,
-                workspace.pointer_mut(),
+                desk.workspace.pointer_mut(),
                 &tile,
             );
         }
-        found.into_fits(self.problem)
     }
 
     pub fn snip_one(&self, workspace: &mut Workspace, counts: ArrayView1<f32>) -> Vec<f64> {
@@ -83,25 +93,5 @@ impl<'a> Prepared<'a> {
             );
         }
         out.get()
-    }
-}
-
-/// A tile whose results go there; it has no spectra yet.
-fn room_of(found: &mut Found) -> RawTile {
-    RawTile {
-        variables: found.variables.as_mut_ptr() as u64,
-        sigma: found.sigma.as_mut_ptr() as u64,
-        signed_amplitudes: found.signed_amplitudes.as_mut_ptr() as u64,
-        limits: if found.limits.is_empty() { 0 } else { found.limits.as_mut_ptr() as u64 },
-        objective: found.objective.as_mut_ptr() as u64,
-        r_squared: found.r_squared.as_mut_ptr() as u64,
-        r_squared_log: found.r_squared_log.as_mut_ptr() as u64,
-        deviance: found.deviance.as_mut_ptr() as u64,
-        background_counts: found.background_counts.as_mut_ptr() as u64,
-        steps: found.steps.as_mut_ptr() as u64,
-        status: found.status.as_mut_ptr() as u64,
-        fitted_sum: found.fitted_sum.as_mut_ptr() as u64,
-        background_sum: found.background_sum.as_mut_ptr() as u64,
-        ..RawTile::default()
     }
 }
