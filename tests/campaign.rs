@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use campaign::{Case, QUICK, code, said, status_of};
+use campaign::{Case, LARGE, QUICK, code, said, slow, status_of};
 use program::succeed;
 
 /// Processes of the program that may be waited for take less.
@@ -183,8 +183,8 @@ fn planning_again_keeps_numbers_outputs_and_what_is_done() {
 
 #[test]
 fn a_killed_process_is_a_failed_scan_and_the_next_one_comes() {
-    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{QUICK}"));
-    case.simulate("raw/s1.h5", 1, &["--rows", "131", "--cols", "67", "--channels", "2048"]);
+    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{}", slow()));
+    case.simulate("raw/s1.h5", 1, &LARGE);
     case.simulate("raw/s2.h5", 2, &[]);
     let run = case.campaign("run").stderr(Stdio::piped()).spawn().expect("the program starts");
     let process = wait_for("a record of the first scan", || {
@@ -202,11 +202,9 @@ fn a_killed_process_is_a_failed_scan_and_the_next_one_comes() {
 
 #[test]
 fn a_signal_stops_the_campaign_and_the_same_command_goes_on() {
-    let slow = "'newton', '--precision', 'f64', '--free', 'four', '--tile-pixels', '35'";
-    let slow = QUICK.replace("'nnls'", slow);
-    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{slow}"));
+    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{}", slow()));
     case.simulate("raw/s1.h5", 1, &[]);
-    case.simulate("raw/s2.h5", 2, &["--rows", "131", "--cols", "67", "--channels", "2048"]);
+    case.simulate("raw/s2.h5", 2, &LARGE);
     case.simulate("raw/s3.h5", 3, &[]);
     let record = || case.maybe_json("maps/state/0001.json");
     let process = || record().map(|record| record["process"].clone());
@@ -231,6 +229,26 @@ fn a_signal_stops_the_campaign_and_the_same_command_goes_on() {
     succeed(&mut case.campaign("run"));
     assert!(status_of(&case).contains("3 scans: 3 done"), "{}", status_of(&case));
     assert!(!case.path("maps/s2.h5.ledger").exists(), "a ledger of complete maps");
+}
+
+#[test]
+fn of_several_who_begin_a_scan_at_once_one_does() {
+    let case = Case::new(&format!("[[group]]\nscans = ['raw/*.h5']\n{}", slow()));
+    case.simulate("raw/s1.h5", 1, &LARGE);
+    succeed(&mut case.campaign("plan"));
+    let begin = |_| {
+        let mut run = case.campaign("run");
+        run.args(["--index", "0"]).stderr(Stdio::piped()).spawn().expect("the program starts")
+    };
+    let runs: Vec<_> = (0..6).map(begin).collect();
+    let ends = runs.into_iter().map(|run| run.wait_with_output().expect("the program ends"));
+    let (done, others): (Vec<_>, Vec<_>) = ends.partition(|run| code(run) == 0);
+    assert_eq!(done.len(), 1, "{:?}", done.iter().map(said).collect::<Vec<_>>());
+    for other in &others {
+        assert!(said(other).contains("wait until that ends"), "{}", said(other));
+    }
+    let status = status_of(&case);
+    assert!(status.contains("1 done, 0 running"), "{status}");
 }
 
 #[test]

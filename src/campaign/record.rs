@@ -1,12 +1,13 @@
 //! How an entry fares: a small file that only who works on the entry writes.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Campaign, Entry, STATE, json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{self, Overwrite};
 
 /// Time between two signs of life of an entry that is being worked on: its record is touched.
@@ -136,6 +137,23 @@ impl Campaign {
         let file = self.record_file(entry);
         super::make_folder(output::folder(&file))?;
         output::write(&file, Overwrite::Yes, json(record))
+    }
+
+    /// Lets nobody else begin an entry until the file is dropped; on a file system without locks it holds nobody back.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be made.
+    pub fn hold(&self) -> Result<File> {
+        let path = self.manifest.output.join(STATE).join("lock");
+        super::make_folder(output::folder(&path))?;
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::file(&path, format!("cannot be written: {e}")))?;
+        let lock = || rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive);
+        if let Err(e) = rustix::io::retry_on_intr(lock) {
+            log::debug!("{}: there are no locks here: {e}", path.display());
+        }
+        Ok(file)
     }
 
     /// How an entry stands.

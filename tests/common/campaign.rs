@@ -14,6 +14,17 @@ use crate::program::{XRFIT, succeed};
 pub const QUICK: &str = "elements = ['Si', 'Ca', 'Fe', 'Zn']\nincident_kev = 10.0\n\
     options = ['--optimizer', 'nnls', '--background', 'snip', '--threads', '1', '--engine', 'cpu']\n";
 
+/// The same for a scan that takes seconds.
+pub fn slow() -> String {
+    QUICK.replace(
+        "'nnls'",
+        "'newton', '--precision', 'f64', '--free', 'four', '--tile-pixels', '35'",
+    )
+}
+
+/// Options of `simulate` for that scan.
+pub const LARGE: [&str; 6] = ["--rows", "131", "--cols", "67", "--channels", "2048"];
+
 pub struct Case {
     folder: TempDir,
 }

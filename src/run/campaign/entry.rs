@@ -107,6 +107,7 @@ impl Attempt {
     ///
     /// When another process works on the entry, or the record cannot be written.
     fn begin(campaign: &Campaign, entry: &Entry) -> Result<Option<Self>> {
+        let _held = campaign.hold()?;
         let seconds = match campaign.standing(entry) {
             Standing::Done(_) => {
                 log::info!("entry {} is done already: {}", entry.index, entry.scan.display());
