@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::output::{Overwrite, Partial, uncreated};
 
 /// The layout that this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the words about one run, and runs that have such words.
 const WORDS: usize = 160;
 const RUNS: usize = 255;
