@@ -36,14 +36,15 @@ template <class Team, class T> XRF_OUTLINE bool solve_free(Team team, double dam
     return sound;
 }
 
-// Half of what the last factor promises to gain by a step of its variables, while the others stay at their bounds: after
-// it, solve_again gives the step. Infinite where a bound would be left, or without a factor.
+// What the last factor promises that half the objective falls by a step of its variables, while the others stay at their
+// bounds; after it, solve_again gives the step. Infinite where one is not at its bound or is to leave it, or without a factor.
 template <class Team, class T> XRF_OUTLINE double gain_by_factor(Team team, Jacobian<T> &j) {
     const int m = j.factored;
     bool leaves = m == 0;
     for (int i = 0; i < j.n; ++i) {
-        const double g = j.gradient[i];
-        leaves = leaves || (j.state[i] == BOX_LOWER && g < 0) || (j.state[i] == BOX_UPPER && g > 0);
+        const double g = j.gradient[i], x = j.x[i];
+        leaves = leaves || (j.state[i] == BOX_LOWER && (g < 0 || x > j.lower[i])) ||
+                 (j.state[i] == BOX_UPPER && (g > 0 || x < j.upper[i]));
     }
     if (leaves) return 1e300;
     XRF_SHARE(team, r, m) j.solution[r] = -j.gradient[j.chosen[r]] * j.scale[j.chosen[r]];

@@ -66,8 +66,7 @@ template <class Team, class T> XRF_FN void solve_lower(Team team, int m, Jacobia
         const double *row = j.factor + r * stride;
         const double pivot = row[r], x = pivot > 0 ? y[r] / pivot : 0.0;
         team.sync();
-        if (team.leads()) y[r] = x;
-        XRF_SHARE(team, i, m) y[i] -= i > r ? row[i] * x : 0.0;
+        for (int i = r + team.member(); i < m; i += Team::MEMBERS) y[i] = i == r ? x : y[i] - row[i] * x;
         team.sync();
     }
 }

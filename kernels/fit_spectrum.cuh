@@ -31,6 +31,9 @@ XRF_FN double least_start() { return 0.1; }
 // Adam looks back this many steps for progress.
 XRF_FN int patience() { return 50; }
 
+// Counts that no channel has: their products are still numbers.
+template <class T> XRF_FN T most_counts() { return T(1e18); }
+
 // Counts of the window into the workspace; what makes a spectrum unfit for a fit is its status.
 template <class Team, class T>
 XRF_CALL int32_t load_counts(Team team, const XrfProblem &q, const T *XRF_RESTRICT counts, Workspace<T> &w) {
@@ -40,7 +43,7 @@ XRF_CALL int32_t load_counts(Team team, const XrfProblem &q, const T *XRF_RESTRI
     const int n = padded<Team>(q.count), whole = q.count / Team::BLOCK * Team::BLOCK;
     const auto take = [&](int c, int j, T y) {
         into[c] = y;
-        good[j] += y >= T(0) && y < T(1e30) ? T(1) : T(0);
+        good[j] += y >= T(0) && y < most_counts<T>() ? T(1) : T(0);
         high[j] += y >= limit ? T(1) : T(0);
         some[j] += y > T(0) ? T(1) : T(0);
     };

@@ -3,8 +3,8 @@
 #include "fit_spectrum.cuh"
 #include "tile.h"
 
-// Sums counts exactly, so that the order of spectra does not matter: in units of 2^-20 counts, as ExactSum of
-// src/engine/batch.rs.
+// Sums counts exactly, so that the order of spectra does not matter: in the units of src/engine/batch.rs' ExactSum,
+// 2^-20 counts.
 template <class T> XRF_FN void add_exactly(int64_t *sum, T counts) {
     const double most = 4611686018427387904.0, units = (double)counts * 1048576.0;  // 2^62
     add_together(sum, nearest(units < most ? units : most));
@@ -30,7 +30,8 @@ template <class T> XRF_FN const T *given_of(const XrfProblem &q, const XrfTile &
 
 // Fits spectrum i; its deviations come after. Returns its status.
 template <bool NEWTON, class Team, class T>
-XRF_FN int32_t fit_nth(Team team, const XrfProblem &q, const XrfTile &tile, const Shared<T> &shared, int64_t i, Workspace<T> &w) {
+XRF_FN int32_t fit_nth(Team team, const XrfProblem &q, const XrfTile &tile, const Shared<T> &shared, int64_t i,
+                       Workspace<T> &w) {
     const double *start = tile.start + i * tile.start_stride;
     const Found<T> found = found_of(q, tile, i, w);
     const Verdict v = fit_spectrum<NEWTON>(team, q, shared, counts_of<T>(q, tile, i), given_of<T>(q, tile, i), start, found, w);

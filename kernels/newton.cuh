@@ -95,7 +95,11 @@ XRF_OUTLINE bool take_last_step(Team team, const XrfProblem &q, double *v, doubl
     return true;
 }
 
-// The last step of a linear model with the factor of the step before, if that is enough: H changes little there.
+// Steps after which the model is near the counts: one from amplitudes that were solved for, two from any.
+XRF_FN int steps_until_near(const XrfProblem &q) { return q.start_amplitudes ? 1 : 2; }
+
+// The last step of a linear model with the factor of the step before, if that is enough: H changes little there, once the
+// model is near the counts.
 template <class Team, class T>
 XRF_OUTLINE bool end_by_factor(Team team, const XrfProblem &q, double enough, double *v, double &half, Workspace<T> &w) {
     if (gain_by_factor(team, w.jacobian) > enough) return false;
@@ -153,7 +157,7 @@ template <class Team, class T> XRF_OUTLINE NewtonEnd run_newton(Team team, const
         const double enough = least_gain(T()) * half + least_gain_of_deviation(T()) * w.prior_scale;
         find_gradient(team, q, j);
         const bool linear = j.shapes == 0;
-        if (linear && step > 0 && sound && !renewed && end_by_factor(team, q, enough, v, half, w)) {
+        if (linear && step >= steps_until_near(q) && sound && !renewed && end_by_factor(team, q, enough, v, half, w)) {
             status = XRF_CONVERGED;
             ++step;
             break;

@@ -48,7 +48,8 @@ XRF_OUTLINE void find_curvature(Team team, const XrfProblem &q, bool fisher, Wor
 }
 
 // Scalar product of a with column k of the Jacobian over the channels from low to high.
-template <class Team, class T> XRF_FN double product(Team team, const Jacobian<T> &j, const T *XRF_RESTRICT a, int low, int high, int k) {
+template <class Team, class T>
+XRF_FN double product(Team team, const Jacobian<T> &j, const T *XRF_RESTRICT a, int low, int high, int k) {
     const int l = low > j.low[k] ? low : j.low[k], h = high < j.high[k] ? high : j.high[k];
     if (l >= h) return 0;
     const T *XRF_RESTRICT b = j.column + (int64_t)k * j.stride;

@@ -63,11 +63,12 @@ template <class T> XRF_FN T *near_pointer(T *p) {
 template <class T> XRF_FN T *near_pointer(T *p) { return p; }
 #endif
 
-// Adds to what other teams may add to as well.
+// Adds a value of 0 or more to what other teams may add to as well; on a CPU no further than there are numbers.
 XRF_FN void add_together(int64_t *sum, int64_t value) {
 #if defined(XRF_DEVICE)
     atomicAdd((unsigned long long *)sum, (unsigned long long)value);
 #else
-    *sum = (int64_t)((uint64_t)*sum + (uint64_t)value);
+    const int64_t most = 0x7fffffffffffffff, all = (int64_t)((uint64_t)*sum + (uint64_t)value);
+    *sum = ((*sum ^ all) & (value ^ all)) < 0 ? most : all;
 #endif
 }

@@ -139,7 +139,7 @@ impl ExactSum {
     pub fn add(&mut self, counts: impl IntoIterator<Item = f64>) {
         for (sum, y) in self.0.iter_mut().zip(counts) {
             let units = y * Self::SCALE;
-            // as `round` does, which is a call where the processor need not have SSE 4.1
+            // of f32 as `round` does, which is a call where the processor need not have SSE 4.1
             *sum = sum.saturating_add((units + 0.5_f64.copysign(units)) as i64);
         }
     }

@@ -77,7 +77,9 @@ impl Engine for Cpu {
                 |mut desk, c| {
                     let first = c * CHUNK;
                     let part = batch.part(first..n.min(first + CHUNK));
-                    prepared.fit(&mut desk, &part, beginning_at(first, &results, problem));
+                    let results = beginning_at(first, &results, problem);
+                    // SAFETY: `check` has seen the batch; each chunk has its own rows of `found`.
+                    unsafe { prepared.fit(&mut desk, &part, results) };
                     desk
                 },
             )

@@ -44,7 +44,12 @@ impl<'a> Prepared<'a> {
     }
 
     /// Fits some spectra, one after another; their results go where `results` says, and onto the desk's sums.
-    pub fn fit(&self, desk: &mut Desk, batch: &Batch, results: RawTile) {
+    ///
+    /// # Safety
+    ///
+    /// `Batch::check` has seen the spectra, and `results` are rows of a [`Found`](crate::engine::found::Found) that lives,
+    /// has as many from there on, and that nobody else uses meanwhile.
+    pub unsafe fn fit(&self, desk: &mut Desk, batch: &Batch, results: RawTile) {
         let rows = |numbers| Rows::of(self.engine.precision, numbers);
         let counts = rows(&batch.counts);
         let background = batch.background.as_ref().map(rows);
@@ -66,8 +71,8 @@ impl<'a> Prepared<'a> {
             background_sum: desk.background.0.as_mut_ptr() as u64,
             ..results
         };
-        // SAFETY: all arrays have the lengths that tile.h states: `check` looked at the batch; workspace, sums and the rows
-        // of the results are this thread's own.
+        // SAFETY: all arrays have the lengths that tile.h states, by what the caller promises; workspace and sums are this
+        // thread's own.
         unsafe {
             (self.engine.kernels.fit)(
                 &self.laid_out.raw,
