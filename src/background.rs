@@ -1,4 +1,4 @@
-//! What is subtracted and why: the background that the pixels of a scan share.
+//! What is subtracted and why: the background that the pixels of a scan share; and the amplitudes of their mean.
 //!
 //! SNIP of a few counts follows their noise and lies far below the continuum. So the continuum is found once, where there
 //! are counts enough: in the sum of all spectra, as non-negative cubic B-splines beside all lines, by the likelihood of
@@ -148,7 +148,7 @@ fn cox_de_boor(x: f64, mut at: ArrayViewMut1<f64>) {
     at.assign(&ArrayView1::from(&values));
 }
 
-/// Starts the amplitudes from those of a mean pixel, by the sum of `pixels` spectra with the problem's shapes and templates.
+/// Starts amplitudes, which weigh the pixels' linear start, from those of a mean pixel, by the sum of `pixels` spectra with the problem's shapes and templates.
 ///
 /// # Errors
 ///

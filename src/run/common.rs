@@ -1,5 +1,5 @@
-//! What the pixels of a scan have in common before any is fitted: the background of their sum, and how their shapes
-//! scatter. Rank 0 finds it, all ranks have it.
+//! What the pixels of a scan have in common before any is fitted: the background of their sum, how their shapes scatter,
+//! and where their amplitudes start. Rank 0 finds it, all ranks have it.
 
 use std::ops::Range;
 
@@ -79,7 +79,7 @@ struct Look {
 }
 
 impl Look {
-    /// Background and scatter, as bytes.
+    /// Background, scatter and starts, as bytes.
     fn found(&self, plain: &Common) -> Result<Vec<u8>> {
         let engine = engine::open(Choice::Cpu, Precision::F64)?;
         let mut problem = plain.problem.clone();
@@ -117,10 +117,14 @@ impl Look {
         }
         let spectrum = self.spectrum.view();
         if problem.solve_start
+            && problem.optimizer == Optimizer::Newton
             && let Err(why) =
                 background::start_from_mean(&*engine, &mut problem, spectrum, self.pixels)
         {
-            log::debug!("{}amplitudes start from 1 count: {why}", self.which.prefix());
+            log::debug!(
+                "{}amplitudes are weighed as if they had 1 count each: {why}",
+                self.which.prefix()
+            );
         }
         Ok(to_bytes(&problem, deviance))
     }
